@@ -1,0 +1,292 @@
+//! The gate itself: seals what came in, opens what was sealed, and makes rows that may be stored.
+
+mod derived;
+mod living;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Date32Array, Int32Array, Int64Array,
+    RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::{Int64Type, UInt8Type, UInt32Type};
+use schemas::{Family, Millis, Note, Package, Tally};
+
+use self::derived::DerivedKeys;
+use self::living::Living;
+use crate::anonymized::AnonymizedBatch;
+use crate::archive::Archive;
+use crate::error::Error;
+use crate::keys::{KeyName, KeyRing};
+use crate::layout;
+use crate::operators::column::{pseudonyms, stands};
+use crate::plan::{self, Masks, Plan};
+use crate::pseudonym::RowKeys;
+use crate::raw::{ClockSource, RawBatch};
+use crate::seal::{Body, Header, Sealed};
+
+/// Where a batch stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Partition of the log.
+    pub partition: u16,
+    /// Position of the frame in it.
+    pub position: u64,
+    /// Whether it is history that an operator imports: old epochs are then no reason to leave rows out.
+    pub import: bool,
+}
+
+/// Gate 1 for one package. Shared by threads; holds no event.
+pub struct Gate {
+    pub(crate) package: Arc<Package>,
+    pub(crate) plans: Vec<Plan>,
+    ring: Arc<KeyRing>,
+    archive: Archive,
+    keys: Mutex<DerivedKeys>,
+}
+
+impl Gate {
+    /// Compiles the package's rules, and archives its raw columns in the folder `archive`, so that frames which
+    /// are in the log when the policy changes can still be opened.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Field`] if the package asks for a transform that cannot be made; [`Error::Io`].
+    pub fn new(package: Arc<Package>, ring: Arc<KeyRing>, archive: PathBuf) -> Result<Self, Error> {
+        let plans = plan::of_package(&package)?;
+        let archive = Archive::open(archive, &package)?;
+        Ok(Self { package, plans, ring, archive, keys: Mutex::default() })
+    }
+
+    /// Seals a batch under the key of the last hour in which one of its events was received, with what was
+    /// refused beside it.
+    ///
+    /// # Errors
+    ///
+    /// If the key ring cannot give the hour's key, or the system cannot encrypt.
+    pub fn seal(&self, batch: RawBatch, tally: Tally) -> Result<Sealed, Error> {
+        let RawBatch { family, digest, columns, nulled } = batch;
+        let received = numbers(&columns, layout::RECEIVED);
+        let hour = received.iter().max().map_or(0, |received| Millis(*received).hour());
+        let rows = u32::try_from(columns.num_rows()).map_err(|_| Error::Frame("too many rows"))?;
+        let family = Some(self.family(family).name.clone());
+        let header = Header { family, policy: digest, hour, rows, tally };
+        let body = if rows == 0 { Body::Empty } else { Body::of(&columns, nulled)? };
+        Sealed::seal(header, &body, &self.ring.get_or_create(&KeyName::Seal { hour })?)
+    }
+
+    /// Seals refusals alone, received at `received`; of no family, if theirs are not known.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gate::seal`].
+    ///
+    /// # Panics
+    ///
+    /// If the package has no such family.
+    pub fn seal_tally(
+        &self,
+        family: Option<usize>,
+        tally: Tally,
+        received: Millis,
+    ) -> Result<Sealed, Error> {
+        let hour = received.hour();
+        let family = family.map(|family| self.family(family).name.clone());
+        let header = Header { family, policy: self.package.digest, hour, rows: 0, tally };
+        Sealed::seal(header, &Body::Empty, &self.ring.get_or_create(&KeyName::Seal { hour })?)
+    }
+
+    /// Opens a frame into today's raw columns.
+    ///
+    /// A frame sealed under another policy is read by that one's archive. Of its fields those survive which both
+    /// policies declare alike, of its granted purposes those with the same name and basis.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Destroyed`] if the key of its hour is, [`Error::NoKey`] if there never was one;
+    /// [`Error::Frame`] and [`Error::Rows`] if it is not as it was sealed; [`Error::UnknownPolicy`],
+    /// [`Error::UnknownFamily`]; [`Error::Frame`] too for a frame of no family, which has no rows.
+    pub fn open(&self, frame: Sealed) -> Result<RawBatch, Error> {
+        let (header, body) = self.unseal(frame)?;
+        let name =
+            header.family.as_deref().ok_or(Error::Frame("it has no family, hence no rows"))?;
+        let (family, _) =
+            self.package.family(name).ok_or_else(|| Error::UnknownFamily(name.to_owned()))?;
+        let today = &self.plans[family].layout;
+        let digest = self.package.digest;
+        if header.rows == 0 {
+            let columns = RecordBatch::new_empty(Arc::clone(&today.schema));
+            return Ok(RawBatch { family, digest, columns, nulled: 0 });
+        }
+        let count = |columns: &RecordBatch| {
+            let found = columns.num_rows();
+            let fits = u64::from(header.rows) == found as u64;
+            if fits { Ok(()) } else { Err(Error::Rows { declared: header.rows, found }) }
+        };
+        let (columns, nulled) = if header.policy == digest {
+            Body::read(body, &today.schema)?
+        } else {
+            let then = self.archive.policy(header.policy)?;
+            let old = then.family(name).ok_or_else(|| Error::UnknownFamily(name.to_owned()))?;
+            let (columns, nulled) = Body::read(body, &old.schema())?;
+            (then.convert(old, &columns, &self.package, family, today)?, nulled)
+        };
+        count(&columns)?;
+        Ok(RawBatch { family, digest, columns, nulled })
+    }
+
+    /// Checks that a frame is as it was sealed, and gives its header: for frames without rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Destroyed`], [`Error::NoKey`], [`Error::Frame`], as [`Gate::open`].
+    pub fn authenticate(&self, frame: Sealed) -> Result<Header, Error> {
+        self.unseal(frame).map(|(header, _)| header)
+    }
+
+    fn unseal(&self, frame: Sealed) -> Result<(Header, Vec<u8>), Error> {
+        let key = self.ring.get(&KeyName::Seal { hour: frame.header().hour })?;
+        frame.open(&key)
+    }
+
+    /// Turns received events into rows that may be stored: the only way to obtain an [`AnonymizedBatch`].
+    ///
+    /// The raw batch is consumed either way; an error says which rule failed, never which value failed it.
+    /// Events whose epoch ended longer than the family's grace before `now`, or whose key is destroyed, are
+    /// counted as expired; those of an import only if the key is destroyed.
+    ///
+    /// # Errors
+    ///
+    /// If the key ring cannot give a key; [`Error::UnknownPolicy`] for a batch built under another package.
+    pub fn anonymize(
+        &self,
+        batch: RawBatch,
+        origin: &Origin,
+        now: Millis,
+    ) -> Result<AnonymizedBatch, Error> {
+        let RawBatch { family, digest, columns, nulled } = batch;
+        if digest != self.package.digest {
+            return Err(Error::UnknownPolicy(digest));
+        }
+        let declared = self.family(family);
+        let living = self.living(family, &columns, origin, now)?;
+        let expired = (columns.num_rows() - living.rows.len()) as u64;
+        let columns = living.columns(columns);
+        let mut batch = self.rows(family, &columns, &living)?;
+        let keys = self.event_keys(family, &columns, &living)?;
+        let hashes: BinaryArray = keys.iter().map(|key| key.map(|key| key.hash)).collect();
+        let position = i64::try_from(origin.position).unwrap_or(i64::MAX);
+        let rows = living.rows.len();
+        let ends: [ArrayRef; 5] = [
+            Arc::new(hashes),
+            Arc::new(clock_names(&columns)),
+            Arc::new(Int32Array::from_value(i32::from(origin.partition), rows)),
+            Arc::new(Int64Array::from_value(position, rows)),
+            Arc::new(Int32Array::from(living.rows)),
+        ];
+        batch.columns.extend(ends);
+        let mut tally = batch.tally;
+        tally.note(Note::Nulled, nulled);
+        tally.note(Note::ClockUnknown, clock_unknown(&columns));
+        let schema = Arc::clone(&self.plans[family].schema);
+        let rows = RecordBatch::try_new(schema, batch.columns).map_err(|_| Error::Field {
+            family: declared.name.clone(),
+            field: String::new(),
+            what: "its columns do not fit the stored schema",
+        })?;
+        Ok(AnonymizedBatch { family, rows, keys, tally, expired })
+    }
+
+    /// Everything of the stored rows but the columns that begin with `_`.
+    fn rows(&self, family: usize, columns: &RecordBatch, living: &Living) -> Result<Rows, Error> {
+        let keys = self.row_keys(family, &living.epochs)?;
+        Ok(self.rows_with(family, columns, &living.epochs, &keys))
+    }
+
+    /// As above, with keys of whoever asks.
+    pub(crate) fn rows_with(
+        &self,
+        family: usize,
+        columns: &RecordBatch,
+        epochs: &[i32],
+        keys: &RowKeys,
+    ) -> Rows {
+        let declared = self.family(family);
+        let plan = &self.plans[family];
+        let granted = columns.column(layout::GRANTED).as_primitive::<UInt32Type>().values();
+        let mut masks = Masks::new(granted, numbers(columns, layout::RECEIVED));
+        let mut tally = Tally::default();
+
+        let contributor = &plan.contributor;
+        let allowed = masks.of(contributor.purposes, contributor.expires);
+        if let Some(allowed) = &allowed {
+            let without = allowed.len() - allowed.count_set_bits();
+            tally.note(Note::WithoutContributor, without as u64);
+        }
+        let contributors = match (contributor.raw, contributor.field) {
+            (Some(raw), Some(field)) => {
+                pseudonyms(columns.column(raw), allowed.as_ref(), keys.of(field))
+            }
+            _ => visits(columns, allowed.as_ref()),
+        };
+
+        let grain_ms = declared.grain_ms.max(1);
+        let times = numbers(columns, layout::TIME);
+        let truncated = |time: &i64| Millis(*time).truncate(grain_ms);
+        let days: Date32Array = times.iter().map(|time| Some(truncated(time).day())).collect();
+        let micros = times.iter().map(|time| Some(truncated(time).0.saturating_mul(1_000)));
+        let micros = micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC");
+
+        let (fields, nulled) = plan.apply(columns, &mut masks, keys);
+        tally.note(Note::Nulled, nulled);
+        let mut stored: Vec<ArrayRef> = vec![
+            Arc::new(days),
+            Arc::new(micros),
+            contributors,
+            Arc::new(Int32Array::from(epochs.to_vec())),
+        ];
+        stored.extend(fields);
+        Rows { columns: stored, tally }
+    }
+
+    pub(crate) fn family(&self, family: usize) -> &Family {
+        &self.package.families[family]
+    }
+}
+
+/// Stored columns up to the last field, and what was counted.
+pub(crate) struct Rows {
+    pub(crate) columns: Vec<ArrayRef>,
+    pub(crate) tally: Tally,
+}
+
+/// A column of whole numbers.
+fn numbers(columns: &RecordBatch, index: usize) -> &[i64] {
+    columns.column(index).as_primitive::<Int64Type>().values()
+}
+
+/// Pseudonyms of visits, where they are allowed.
+fn visits(columns: &RecordBatch, allowed: Option<&BooleanBuffer>) -> ArrayRef {
+    let visits: &BinaryArray = columns.column(layout::VISIT).as_binary();
+    let mut out = BinaryBuilder::with_capacity(visits.len(), 16 * visits.len());
+    for row in 0..visits.len() {
+        out.append_option(stands(visits, allowed, row).then(|| visits.value(row)));
+    }
+    Arc::new(out.finish())
+}
+
+fn clock_names(columns: &RecordBatch) -> StringArray {
+    let clocks = columns.column(layout::CLOCK).as_primitive::<UInt8Type>().values();
+    clocks.iter().map(|code| Some(ClockSource::of_code(*code).name())).collect()
+}
+
+fn clock_unknown(columns: &RecordBatch) -> u64 {
+    let clocks = columns.column(layout::CLOCK).as_primitive::<UInt8Type>().values();
+    let received = ClockSource::Received.code();
+    clocks.iter().filter(|code| **code == received).count() as u64
+}
+
+#[cfg(test)]
+mod tests;
