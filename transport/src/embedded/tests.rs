@@ -1,0 +1,153 @@
+use std::path::Path;
+
+use super::*;
+use crate::conformance;
+
+mod frames {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use anonymizer::{Gate, KeyRing, Sealed};
+    use schemas::outcome::Tally;
+    use schemas::time::{Clock, HOUR_MS, Millis};
+    use schemas::{Package, Reason};
+
+    const POLICY: &str = r#"
+controller = "Test"
+version    = "1"
+[purposes.improve]
+basis  = "legitimate interest"
+source = "assumed"
+notice = "to test"
+[refused]
+categories = []
+content    = []
+"#;
+    const FAMILY: &str = r#"
+family      = "use"
+contributor = { field = "serial", called = "devices" }
+epoch       = "7 days"
+grain       = "1 hour"
+late        = "1 day"
+purposes    = ["improve"]
+[fields]
+serial = { type = "string(64)", is = "identifier", transform = "pseudonym", about = "serial number" }
+"#;
+
+    /// Seals frames without rows, each with another count of refusals.
+    pub(super) struct Sealer {
+        gate: Gate,
+        sealed: std::cell::Cell<u64>,
+    }
+
+    impl Sealer {
+        pub(super) fn new(dir: &Path) -> Self {
+            let files = vec![
+                ("policy.toml".to_owned(), POLICY.to_owned()),
+                ("use.toml".to_owned(), FAMILY.to_owned()),
+            ];
+            let package = Arc::new(Package::from_files(files).expect("package"));
+            let kek = dir.join("kek");
+            let clock: Clock = Arc::new(|| Millis(0));
+            let ring = KeyRing::create(&dir.join("ring"), &kek, &dir.join("keys.jsonl"), &clock);
+            let ring = Arc::new(ring.expect("ring"));
+            let gate = Gate::new(package, ring, dir.join("archive"));
+            Self { gate: gate.expect("gate"), sealed: std::cell::Cell::new(0) }
+        }
+
+        pub(super) fn frame(&self, hour: u32) -> Sealed {
+            self.sealed.set(self.sealed.get() + 1);
+            let mut tally = Tally::default();
+            tally.refused.insert(Reason::Malformed, self.sealed.get());
+            let received = Millis(i64::from(hour) * HOUR_MS);
+            self.gate.seal_tally(Some(0), tally, received).expect("seal")
+        }
+    }
+}
+
+const HOUR: u32 = 500_000;
+
+fn open(dir: &Path) -> EmbeddedLog {
+    EmbeddedLog::open(dir, 2).expect("open")
+}
+
+#[tokio::test]
+async fn conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    let sealer = frames::Sealer::new(dir.path());
+    conformance::check(async |name| open(&dir.path().join(name)), |hour| sealer.frame(hour)).await;
+}
+
+#[tokio::test]
+async fn another_partition_count_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let refused = EmbeddedLog::open(dir.path(), 3).err().unwrap();
+    assert!(matches!(refused, LogError::PartitionCount { found: 2, asked: 3 }), "{refused}");
+    assert!(!refused.is_retryable());
+    assert!(EmbeddedLog::open(dir.path(), 0).is_err());
+}
+
+/// Changes the stored frame at `position` behind the log's back.
+fn tamper(dir: &Path, position: u64, change: impl FnOnce(&mut Vec<u8>)) {
+    let database = Database::builder(dir).open().unwrap();
+    let hours = Hours::load(&database, 2).unwrap();
+    let holding = hours.holding(Partition(0), position).remove(0);
+    let key = frame::key(Partition(0), position);
+    let mut value = holding.frames.get(key).unwrap().unwrap().to_vec();
+    change(&mut value);
+    holding.frames.insert(&key[..], value).unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_frame_is_named_and_not_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let sealer = frames::Sealer::new(dir.path());
+    let path = dir.path().join("log");
+    let log = open(&path);
+    for _ in 0..3 {
+        log.append(Partition(0), sealer.frame(HOUR)).await.unwrap();
+    }
+    drop(log);
+
+    // The last byte belongs to the seal, which this crate cannot check: the checksum finds it.
+    tamper(&path, 1, |value| *value.last_mut().unwrap() ^= 1);
+    let log = open(&path);
+    assert_eq!(log.read(Partition(0), Position(2), usize::MAX).await.unwrap().len(), 1);
+    let refused = log.read(Partition(0), Position(0), usize::MAX).await.err().unwrap();
+    assert!(matches!(refused, LogError::Corrupt { partition: 0, position: 1 }), "{refused}");
+    drop(log);
+
+    tamper(&path, 1, |value| *value.last_mut().unwrap() ^= 1);
+    tamper(&path, 2, |value| value.truncate(value.len() / 2));
+    let log = open(&path);
+    assert_eq!(log.read(Partition(0), Position(0), 0).await.unwrap().len(), 1);
+    let refused = log.read(Partition(0), Position(1), usize::MAX).await.err().unwrap();
+    assert!(matches!(refused, LogError::Corrupt { partition: 0, position: 2 }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_frame_that_was_moved_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let sealer = frames::Sealer::new(dir.path());
+    let path = dir.path().join("log");
+    let log = open(&path);
+    for _ in 0..2 {
+        log.append(Partition(0), sealer.frame(HOUR)).await.unwrap();
+    }
+    drop(log);
+    let mut first = Vec::new();
+    tamper(&path, 0, |value| first.clone_from(value));
+    tamper(&path, 1, |value| *value = first);
+    let refused = open(&path).read(Partition(0), Position(0), usize::MAX).await.err().unwrap();
+    assert!(matches!(refused, LogError::Corrupt { partition: 0, position: 1 }), "{refused}");
+}
+
+#[tokio::test]
+async fn one_process_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    assert!(EmbeddedLog::open(dir.path(), 2).is_err());
+    drop(log);
+    drop(open(dir.path()));
+}

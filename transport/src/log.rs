@@ -1,0 +1,147 @@
+//! What a log is, whoever keeps it.
+
+use std::fmt;
+
+use anonymizer::Sealed;
+use async_trait::async_trait;
+use uuid::Uuid;
+
+/// One of the parts of a log that are ordered in themselves, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(pub u16);
+
+/// The place of a frame in its partition: ascending, not always without gaps, never used twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// The position after this one: where to read on.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// Tells one log from every other: random, made with it. A stored position means something only beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogId(pub Uuid);
+
+/// Lower-case, with hyphens.
+impl fmt::Display for LogId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// A durable, ordered record of frames, split into partitions.
+///
+/// What an implementation guarantees is written down as [`crate::conformance::check`].
+#[async_trait]
+pub trait Log: Send + Sync {
+    /// The log's own id; the same whenever it is opened.
+    fn id(&self) -> LogId;
+
+    /// How many partitions it has: fixed when it was made, at least one.
+    fn partitions(&self) -> u16;
+
+    /// Returns once `frame` would survive a crash of this process and of the machine.
+    ///
+    /// Positions of one partition ascend in the order in which appends return.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::is_retryable`] tells which failures are worth another attempt. A frame whose fate is unknown
+    /// may be appended again: readers drop the copy by event key.
+    async fn append(&self, partition: Partition, frame: Sealed) -> Result<Position, LogError>;
+
+    /// Frames of `partition` at `from` and later, in order: as many as fit into `bytes_max` bytes, but at least
+    /// one if there is any. Only frames that are durable; none is ever seen and then gone after a crash.
+    ///
+    /// Where the frame at `from` was removed, reading begins with the oldest that is left.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Corrupt`] where a frame is not what was appended: it is named, not passed over.
+    async fn read(
+        &self,
+        partition: Partition,
+        from: Position,
+        bytes_max: usize,
+    ) -> Result<Vec<(Position, Sealed)>, LogError>;
+
+    /// The position that the next frame of `partition` has at least: reading from it gives nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NoPartition`].
+    async fn end(&self, partition: Partition) -> Result<Position, LogError>;
+
+    /// Returns when something was appended, to any partition, since the last call returned; at once if it was.
+    /// For one reader: a second one that waits shares its wake-ups.
+    async fn appended(&self);
+
+    /// Removes every frame sealed in `hour` (hours since 1970) or before, and tells how many. Frames that share
+    /// their storage with those of a later hour stay until that hour goes.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Storage`].
+    async fn remove_through(&self, hour: u32) -> Result<u64, LogError>;
+
+    /// Space that the log takes, in bytes; an estimate.
+    async fn bytes(&self) -> u64;
+}
+
+/// Why a log did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// There is no such partition.
+    #[error("no partition {asked}: the log has {partitions}, counted from 0")]
+    NoPartition {
+        /// The partition asked for.
+        asked: u16,
+        /// How many there are.
+        partitions: u16,
+    },
+    /// The log was made with another number of partitions, and that is fixed: events are found again by it.
+    #[error("the log has {found} partitions, not {asked}: the number is fixed for its life")]
+    PartitionCount {
+        /// What it was made with.
+        found: u16,
+        /// What was asked for.
+        asked: u16,
+    },
+    /// A stored frame is not what was appended: torn, changed, or moved.
+    #[error("the frame at position {position} of partition {partition} is damaged")]
+    Corrupt {
+        /// Its partition.
+        partition: u16,
+        /// Its position.
+        position: u64,
+    },
+    /// What the log keeps about itself cannot be read.
+    #[error("the log's own record of {0} is damaged")]
+    Damaged(&'static str),
+    /// The storage refused. Whether a frame was kept is unknown, so that it may be appended again.
+    #[error("the log's storage failed")]
+    Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// An earlier write failed, or the log is being closed; it takes nothing more until it is opened again.
+    #[error("the log takes no more frames until it is opened again")]
+    Stopped,
+}
+
+impl LogError {
+    /// Whether the same call may succeed later, perhaps after the log was opened again. What is not is a mistake
+    /// of the caller or damage that needs a person.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Storage(_) | Self::Stopped => true,
+            Self::NoPartition { .. }
+            | Self::PartitionCount { .. }
+            | Self::Corrupt { .. }
+            | Self::Damaged(_) => false,
+        }
+    }
+}
