@@ -1,0 +1,107 @@
+//! Brings the index to the version of its table.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type};
+use schemas::columns;
+use schemas::{Millis, Package};
+
+use super::{BATCH_KEYS, Index, Key, Place, Reflected};
+use crate::error::SinkError;
+use crate::files;
+use crate::table::{Stored, Table};
+
+/// All that a key of the index is made of, but for the day, which is the partition.
+const COLUMNS: [&str; 5] =
+    [columns::EVENT_KEY, columns::CLOCK, columns::PARTITION, columns::POSITION, columns::ROW];
+
+/// How keys came into the index, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CaughtUp {
+    /// Nothing was missing.
+    Current,
+    /// Only files added since.
+    Added,
+    /// From every file of the table.
+    Rebuilt,
+}
+
+impl Index {
+    /// Takes in what the index lacks of `table`.
+    pub(crate) async fn catch_up(
+        &mut self,
+        package: &Package,
+        family: usize,
+        table: &Table,
+    ) -> Result<CaughtUp, SinkError> {
+        let goal = Reflected { table: table.id(), version: table.version() };
+        let reflected = self.reflected(family)?;
+        if reflected.as_ref() == Some(&goal) {
+            return Ok(CaughtUp::Current);
+        }
+        let behind =
+            reflected.filter(|known| known.table == goal.table && known.version <= goal.version);
+        let added = match behind {
+            Some(known) => table.added(known.version).await?,
+            None => None,
+        };
+        let (how, files) = match added {
+            Some(added) => (CaughtUp::Added, added),
+            None => {
+                self.clear(family)?;
+                (CaughtUp::Rebuilt, table.files())
+            }
+        };
+        let late_ms = package.families[family].late_ms;
+        for file in &files {
+            self.take_in(family, table, file, late_ms)?;
+        }
+        self.reflect(family, &goal)?;
+        tracing::info!(table = %table.name(), files = files.len(), ?how, "dedupe index caught up");
+        Ok(how)
+    }
+
+    fn take_in(
+        &mut self,
+        family: usize,
+        table: &Table,
+        file: &Stored,
+        late_ms: i64,
+    ) -> Result<(), SinkError> {
+        let damaged = || SinkError::damaged(table.name(), "the day of a file");
+        let day = file.day.as_deref().and_then(|day| Millis::parse(&format!("{day}T00:00:00Z")));
+        let day = u32::try_from(day.ok_or_else(damaged)?.day()).map_err(|_| damaged())?;
+        // A row without a day of its own came in at most this much after its day. Later than true is safe: the key
+        // is only kept longer.
+        let committed = Millis::of_day(i32::try_from(day).unwrap_or(i32::MAX)).plus(late_ms);
+        for rows in files::read(table.name(), &table.dir().join(&file.path), Some(&COLUMNS))? {
+            let rows = rows.map_err(SinkError::arrow(table.name()))?;
+            let keys = keys(&rows, day).ok_or_else(|| SinkError::damaged(table.name(), "a row"))?;
+            for keys in keys.chunks(BATCH_KEYS) {
+                self.insert(family, keys, committed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The event keys of rows of one day.
+fn keys(rows: &RecordBatch, day: u32) -> Option<Vec<(Key, Place)>> {
+    let hashes = rows.column_by_name(columns::EVENT_KEY)?.as_binary_opt::<i32>()?;
+    let clocks = rows.column_by_name(columns::CLOCK)?.as_string_opt::<i32>()?;
+    let partitions = rows.column_by_name(columns::PARTITION)?.as_primitive_opt::<Int32Type>()?;
+    let positions = rows.column_by_name(columns::POSITION)?.as_primitive_opt::<Int64Type>()?;
+    let numbers = rows.column_by_name(columns::ROW)?.as_primitive_opt::<Int32Type>()?;
+    let with_key = (0..rows.num_rows()).filter(|&row| hashes.is_valid(row));
+    with_key
+        .map(|row| {
+            let bucket = if clocks.value(row) == "device" { day } else { 0 };
+            let hash = hashes.value(row).try_into().ok()?;
+            let place = Place {
+                partition: u16::try_from(partitions.value(row)).ok()?,
+                position: u64::try_from(positions.value(row)).ok()?,
+                row: u32::try_from(numbers.value(row)).ok()?,
+            };
+            Some((Key { bucket, hash }, place))
+        })
+        .collect()
+}

@@ -1,0 +1,257 @@
+//! Data files: what they are called, how they are encoded, and how one is written and read.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use schemas::columns;
+use schemas::time::Millis;
+use uuid::Uuid;
+
+use crate::error::SinkError;
+
+/// Rows of one call to the encoder: few enough to stay in the processor's cache.
+pub(crate) const CHUNK_ROWS: usize = 8192;
+
+/// How rows came into their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As they arrived.
+    Fresh,
+    /// Random.
+    Mixed,
+}
+
+/// What a file's name says. Names are `<order>_e<epoch>_<uuid>.parquet`, so that neither statistics nor a look inside
+/// are needed to know when every row of a file has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) order: Order,
+    pub(crate) epoch: i32,
+}
+
+impl Label {
+    /// A new name.
+    fn name(self) -> String {
+        let order = match self.order {
+            Order::Fresh => "fresh",
+            Order::Mixed => "mixed",
+        };
+        format!("{order}_e{}_{}.parquet", self.epoch, Uuid::new_v4().simple())
+    }
+
+    /// Reads a path; none if it is not one of ours (another program rewrote the table).
+    pub(crate) fn parse(path: &str) -> Option<Self> {
+        let name = path.rsplit('/').next()?;
+        let (order, rest) = name.split_once("_e")?;
+        let order = match order {
+            "fresh" => Order::Fresh,
+            "mixed" => Order::Mixed,
+            _ => return None,
+        };
+        Some(Self { order, epoch: rest.split_once('_')?.0.parse().ok()? })
+    }
+}
+
+/// A finished file that no commit has named yet.
+#[derive(Clone, Debug)]
+pub(crate) struct DataFile {
+    /// Below the table's folder, with `/`.
+    pub(crate) path: String,
+    /// The partition, if the table has any.
+    pub(crate) day: Option<i32>,
+    pub(crate) epoch: i32,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What the files of one table have in common.
+#[derive(Clone)]
+pub(crate) struct Shape {
+    /// The table, for errors.
+    pub(crate) table: Arc<str>,
+    /// The table's folder.
+    pub(crate) dir: PathBuf,
+    /// Columns inside the files: all but the partition column.
+    pub(crate) schema: SchemaRef,
+    properties: WriterProperties,
+}
+
+impl Shape {
+    pub(crate) fn new(table: &str, dir: &Path, schema: &Schema, row_group_rows: usize) -> Self {
+        let inside = schema.fields().iter().filter(|field| field.name() != columns::DAY).cloned();
+        let schema = Arc::new(Schema::new(inside.collect::<Vec<_>>()));
+        let properties = properties(&schema, row_group_rows);
+        Self { table: table.into(), dir: dir.to_owned(), schema, properties }
+    }
+}
+
+/// Encodings by what columns hold. Statistics are nowhere: minimum and maximum of a column are values of single rows,
+/// and would outlive them in the table's log.
+fn properties(schema: &Schema, row_group_rows: usize) -> WriterProperties {
+    let zstd = ZstdLevel::try_new(1).expect("level 1 exists");
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(zstd))
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
+        .set_max_row_group_row_count(Some(row_group_rows));
+    for field in schema.fields() {
+        let column = || ColumnPath::from(field.name().as_str());
+        let ordinal = [columns::POSITION, columns::ROW].contains(&field.name().as_str());
+        if *field.data_type() == DataType::Binary {
+            // Hashes: no two alike within reach of a dictionary, or too few to pay for it.
+            properties = properties.set_column_dictionary_enabled(column(), false);
+        } else if ordinal {
+            properties = properties
+                .set_column_dictionary_enabled(column(), false)
+                .set_column_encoding(column(), Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    properties.build()
+}
+
+/// A file being written, under its final name: it is part of the table once a commit names it, and swept away otherwise.
+pub(crate) struct OpenFile {
+    table: Arc<str>,
+    path: String,
+    day: Option<i32>,
+    epoch: i32,
+    rows: u64,
+    writer: ArrowWriter<File>,
+}
+
+impl OpenFile {
+    pub(crate) fn create(shape: &Shape, day: Option<i32>, label: Label) -> Result<Self, SinkError> {
+        let name = label.name();
+        let path = match day {
+            Some(day) => format!("{}={}/{name}", columns::DAY, day_text(day)),
+            None => name,
+        };
+        let full = shape.dir.join(&path);
+        let folder = full.parent().unwrap_or(&shape.dir);
+        std::fs::create_dir_all(folder).map_err(SinkError::io("create", folder))?;
+        let file = File::create_new(&full).map_err(SinkError::io("create", &full))?;
+        let options = ArrowWriterOptions::new()
+            .with_properties(shape.properties.clone())
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&shape.schema), options)
+            .map_err(SinkError::parquet(&shape.table))?;
+        let table = Arc::clone(&shape.table);
+        Ok(Self { table, path, day, epoch: label.epoch, rows: 0, writer })
+    }
+
+    /// Appends rows in the shape's columns.
+    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
+        self.writer.write(rows).map_err(SinkError::parquet(&self.table))?;
+        self.rows += rows.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Encodes what is buffered into a row group of its own.
+    pub(crate) fn flush(&mut self) -> Result<(), SinkError> {
+        self.writer.flush().map_err(SinkError::parquet(&self.table))
+    }
+
+    /// Bytes that the encoder holds in memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.writer.memory_size()
+    }
+
+    /// Bytes written, or about to be.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
+    /// Below the table's folder.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Finishes the file and makes its content durable; its name becomes so by [`sync_folder`].
+    pub(crate) fn close(self) -> Result<DataFile, SinkError> {
+        let Self { table, path, day, epoch, rows, writer } = self;
+        let file = writer.into_inner().map_err(SinkError::parquet(&table))?;
+        file.sync_all().map_err(SinkError::io("write", &path))?;
+        let bytes = file.metadata().map_err(SinkError::io("read", &path))?.len();
+        Ok(DataFile { path, day, epoch, rows, bytes })
+    }
+}
+
+/// Opens a data file; `columns` limits what is read, all without it.
+pub(crate) fn read(
+    table: &str,
+    path: &Path,
+    columns: Option<&[&str]>,
+) -> Result<ParquetRecordBatchReader, SinkError> {
+    let file = File::open(path).map_err(SinkError::io("read", path))?;
+    // Another program may have noted Arrow types of its own; the file's types are those of the table.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
+        .map_err(SinkError::parquet(table))?;
+    let mask = match columns {
+        Some(columns) => ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied()),
+        None => ProjectionMask::all(),
+    };
+    builder
+        .with_projection(mask)
+        .with_batch_size(CHUNK_ROWS)
+        .build()
+        .map_err(SinkError::parquet(table))
+}
+
+/// The batch with exactly the columns of `schema`: those it lacks are null, because the file is older than they are.
+pub(crate) fn align(
+    table: &str,
+    rows: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, SinkError> {
+    let columns = schema.fields().iter().map(|field| -> ArrayRef {
+        match rows.column_by_name(field.name()) {
+            Some(column) => Arc::clone(column),
+            None => new_null_array(field.data_type(), rows.num_rows()),
+        }
+    });
+    RecordBatch::try_new(Arc::clone(schema), columns.collect()).map_err(SinkError::arrow(table))
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), SinkError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(SinkError::io("write", folder))
+}
+
+/// `2026-11-22` for a day counted from 1970.
+pub(crate) fn day_text(day: i32) -> String {
+    let text = Millis::of_day(day).to_string();
+    text.split('T').next().unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_order_and_epoch() {
+        for label in
+            [Label { order: Order::Fresh, epoch: 731 }, Label { order: Order::Mixed, epoch: -2 }]
+        {
+            let path = format!("day=2026-11-22/{}", label.name());
+            assert_eq!(Label::parse(&path), Some(label));
+        }
+        for foreign in ["part-00001-6f1e.c000.zstd.parquet", "old_e7_x.parquet", "mixed_eX_x"] {
+            assert_eq!(Label::parse(foreign), None);
+        }
+        assert_eq!(day_text(20_779), "2026-11-22");
+        assert_eq!(day_text(-1), "1969-12-31");
+    }
+}

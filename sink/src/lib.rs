@@ -1,0 +1,62 @@
+//! Sink: anonymised rows in, Delta tables out, every event exactly once.
+//!
+//! A [`Sink`] takes [`anonymizer::AnonymizedBatch`] and nothing else, so that no row can get here past gate 1. It writes
+//! `events/<family>`, a table for each family of the package, partitioned by day, and `ledger/outcomes`, which says
+//! what became of every event. It finds duplicates by event key within the family's window, arranges
+//! rows in random order once their hour is over, and removes them when their key epoch is.
+//!
+//! # Exactly once
+//! Delta has no transactions over several tables, so no promise rests on one. A commit to a family's table carries its
+//! rows, a manifest with their counts, and for each partition of the log the position up to which the table is
+//! complete. The ledger commits last, with copies of the manifests and the same positions; it alone says where to
+//! read on ([`Sink::next`]). After a crash between the two, frames come again: a table passes over what it
+//! holds, and the ledger takes the missing counts from the table's manifests when the sink is opened.
+//!
+//! # What it does not know
+//! Where frames come from, how they are sealed, what a statistic is, and what time it is: time comes in with each
+//! call. Rows of open files live in memory and in files that no commit names; a crash loses them, and the
+//! log still has them.
+//!
+//! Calls work on the thread that makes them, and may take it for seconds (encoding, `fsync`): a worker
+//! gives the sink a thread of its own.
+
+mod arrange;
+mod dedupe;
+mod error;
+mod files;
+mod ledger;
+mod life;
+mod maintain;
+mod manifest;
+mod sink;
+mod table;
+mod writer;
+
+use std::path::PathBuf;
+
+pub use error::SinkError;
+pub use ledger::outcomes;
+pub use maintain::Maintained;
+pub use manifest::{Counted, ManifestContext, OutcomeRow};
+pub use sink::{Committed, Pending, Sink, Written};
+
+/// The partition of rows that came through no log: positions in it count what was imported, over all imports
+/// ([`Sink::next`] tells where to go on).
+pub const IMPORT: u16 = u16::MAX;
+
+/// Where a sink keeps things, and when it has enough for a commit.
+#[derive(Clone, Debug)]
+pub struct SinkConfig {
+    /// Folder of the tables: `events/…` and `ledger/…` below it.
+    pub root: PathBuf,
+    /// Folder of the dedupe index. It is derived from the tables and may be deleted while the sink is closed.
+    pub index: PathBuf,
+    /// [`Sink::is_full`] from this many bytes on, of files and of keys in memory; 64 MiB is a good value. More makes
+    /// fewer files, and takes up to twice as much memory for keys.
+    pub commit_bytes: u64,
+    /// Rows of a row group at most; 131,072 is a good value. More packs better and takes more memory.
+    pub row_group_rows: usize,
+}
+
+#[cfg(test)]
+mod tests;

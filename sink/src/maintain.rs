@@ -1,0 +1,160 @@
+//! What the tables need from time to time: rows whose end has come removed, the others arranged, and the traces of both
+//! wiped.
+
+use schemas::time::{HOUR_MS, Millis};
+
+use crate::arrange;
+use crate::dedupe::Reflected;
+use crate::error::SinkError;
+use crate::files::Shape;
+use crate::life::Life;
+use crate::sink::Sink;
+use crate::table::{Change, Stored, Table};
+
+/// A table's log is replaced by a checkpoint when it has this many entries, or when a file was removed.
+const ENTRIES_MAX: usize = 64;
+const ROW_GROUP_ROWS: usize = 128 * 1024;
+
+/// What maintenance did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Maintained {
+    /// Files whose rows went into others.
+    pub compacted_files: u64,
+    /// Rows removed at the end of their life.
+    pub removed_rows: u64,
+    /// Files deleted from storage.
+    pub deleted_files: u64,
+    /// Parts of the dedupe index that went.
+    pub expired_keys: u64,
+}
+
+impl Sink {
+    /// Removes rows whose key epoch and grace are over, mixes the rows of files whose grain is over,
+    /// deletes files that no table names any more, cleans the tables' logs, and forgets old event keys.
+    ///
+    /// What was written and not committed yet is left as it is. Nobody may read the tables of events meanwhile:
+    /// files go at once. An import of history is computed from before this is called, since most of it has
+    /// reached its end.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::Fenced`], and what storage and tables report. The sink has to be opened again then.
+    pub async fn maintain(&mut self, now: Millis) -> Result<Maintained, SinkError> {
+        self.usable()?;
+        self.set_failed(true);
+        let done = self.maintain_all(now).await?;
+        self.set_failed(false);
+        Ok(done)
+    }
+
+    async fn maintain_all(&mut self, now: Millis) -> Result<Maintained, SinkError> {
+        let mut done = Maintained::default();
+        let mut touched = Vec::new();
+        for family in 0..self.families.len() {
+            let before = self.families[family].table.version();
+            self.remove_ended(family, now, &mut done).await?;
+            self.arrange(family, now, &mut done).await?;
+            touched.push(self.families[family].table.version() != before);
+        }
+        // Before any log is cleaned: the ledger could not ask it for manifests any more.
+        let versions = if self.versions_moved() { self.versions() } else { Vec::new() };
+        let merged = self.ledger.compact(versions, now).await?;
+        self.versions_recorded();
+        for (family, touched) in touched.into_iter().enumerate() {
+            let table = &self.families[family].table;
+            clean(table, touched).await?;
+            done.deleted_files += table.sweep(self.writers.paths(family))?;
+        }
+        clean(self.ledger.table(), merged > 0).await?;
+        self.ledger.table().sweep(std::iter::empty())?;
+        for (table, life) in &mut self.former {
+            let ended = ended(table, *life, now);
+            done.removed_rows += rows(&ended);
+            if !ended.is_empty() {
+                let time = now.truncate(HOUR_MS);
+                table.commit(Change { remove: &ended, time, ..Change::default() }).await?;
+                clean(table, true).await?;
+            }
+            done.deleted_files += table.sweep(std::iter::empty())?;
+        }
+        done.expired_keys = self.index.expire(now)?;
+        Ok(done)
+    }
+
+    /// Removes the files whose rows are all past their end: a file holds one key epoch.
+    async fn remove_ended(
+        &mut self,
+        family: usize,
+        now: Millis,
+        done: &mut Maintained,
+    ) -> Result<(), SinkError> {
+        let own = &self.families[family];
+        let ended = ended(&own.table, own.life, now);
+        if ended.is_empty() {
+            return Ok(());
+        }
+        done.removed_rows += rows(&ended);
+        let time = now.truncate(self.package.families[family].grain_ms.max(1));
+        self.change(family, Change { remove: &ended, time, ..Change::default() }).await
+    }
+
+    /// Mixes what may be mixed. Files of another program are taken apart by key epoch here, so that the next
+    /// maintenance can remove them.
+    async fn arrange(
+        &mut self,
+        family: usize,
+        now: Millis,
+        done: &mut Maintained,
+    ) -> Result<(), SinkError> {
+        let grain_ms = self.package.families[family].grain_ms.max(1);
+        let files = self.families[family].table.files();
+        for group in arrange::groups(files, grain_ms, now) {
+            let table = &self.families[family].table;
+            // As many columns as the table ever had: the package may know fewer.
+            let shape = Shape::new(table.name(), table.dir(), &*table.schema()?, ROW_GROUP_ROWS);
+            let day =
+                day(&group).ok_or_else(|| SinkError::damaged(table.name(), "a file's day"))?;
+            let add = arrange::rewrite(table, &shape, day, &group)?;
+            done.compacted_files += group.len() as u64;
+            let time = now.truncate(grain_ms);
+            let (add, remove) = (add.as_slice(), group.as_slice());
+            self.change(
+                family,
+                Change { add, remove, rearranged: true, time, ..Change::default() },
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Commits a change that brings no new keys.
+    async fn change(&mut self, family: usize, change: Change<'_>) -> Result<(), SinkError> {
+        let table = &mut self.families[family].table;
+        table.commit(change).await?;
+        let reflected = Reflected { table: table.id(), version: table.version() };
+        self.index.reflect(family, &reflected)
+    }
+}
+
+fn ended(table: &Table, life: Life, now: Millis) -> Vec<Stored> {
+    let mut files = table.files();
+    files.retain(|file| file.label.is_some_and(|label| life.end(label.epoch) < now));
+    files
+}
+
+fn rows(files: &[Stored]) -> u64 {
+    files.iter().map(|file| file.rows).sum()
+}
+
+/// Replaces a table's log if it tells of files that are gone, or is long.
+async fn clean(table: &Table, touched: bool) -> Result<(), SinkError> {
+    if touched || table.entries()? >= ENTRIES_MAX {
+        table.checkpoint().await?;
+    }
+    Ok(())
+}
+
+fn day(files: &[Stored]) -> Option<i32> {
+    let day = files.first()?.day.as_deref()?;
+    Some(Millis::parse(&format!("{day}T00:00:00Z"))?.day())
+}

@@ -1,0 +1,513 @@
+//! The sink itself: takes rows and counts between commits, and commits them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anonymizer::{AnonymizedBatch, Origin};
+use arrow::array::AsArray;
+use arrow::datatypes::Int32Type;
+use schemas::time::HOUR_MS;
+use schemas::{Millis, Package, Tally, columns};
+
+use crate::dedupe::{Index, PENDING_BYTES, Place, Reflected};
+use crate::error::SinkError;
+use crate::files::{DataFile, Shape};
+use crate::ledger::Ledger;
+use crate::life::{self, Life};
+use crate::manifest::{Counts, Manifest, ManifestContext, OutcomeRow};
+use crate::table::{Change, Table};
+use crate::writer::Writers;
+use crate::{IMPORT, SinkConfig};
+
+/// Writes one log into the tables below one root. One at a time: the dedupe index is locked while it is open.
+pub struct Sink {
+    pub(crate) package: Arc<Package>,
+    config: SinkConfig,
+    log_id: String,
+    partitions: u16,
+    pub(crate) families: Vec<FamilyTable>,
+    /// Tables of families that the package no longer has: their rows still have an end.
+    pub(crate) former: Vec<(Table, Life)>,
+    pub(crate) ledger: Ledger,
+    /// Next position of each partition, by the ledger.
+    next: BTreeMap<u16, u64>,
+    pub(crate) writers: Writers,
+    pub(crate) index: Index,
+    /// What was counted since the last commit, by family and partition.
+    counts: BTreeMap<Option<usize>, BTreeMap<u16, Counts>>,
+    rows: u64,
+    failed: bool,
+}
+
+/// One family's table.
+pub(crate) struct FamilyTable {
+    pub(crate) table: Table,
+    pub(crate) life: Life,
+    /// Next position of each partition, by the table: below it, rows are there already.
+    next: BTreeMap<u16, u64>,
+    /// Version up to which the ledger has the table's manifests.
+    recorded: Option<u64>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Rows that the next commit stores.
+    pub stored: u64,
+    /// Rows whose event is stored already.
+    pub duplicate: u64,
+}
+
+/// What waits for a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of their files and of their keys in memory, about.
+    pub bytes: u64,
+}
+
+/// What a commit did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Rows stored.
+    pub rows: u64,
+    /// Files added to the tables of events.
+    pub files: u64,
+    /// New versions of these, by family.
+    pub versions: Vec<(String, u64)>,
+}
+
+impl Sink {
+    /// Opens the tables, creates what is missing and adds new columns; completes the ledger and the dedupe
+    /// index after a crash, and sweeps away files that no commit named.
+    ///
+    /// `log_id` and `partitions` are those of the log that will be read.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::AnotherLog`], [`SinkError::Column`], and what storage and tables report.
+    pub async fn open(
+        config: SinkConfig,
+        package: Arc<Package>,
+        log_id: &str,
+        partitions: u16,
+    ) -> Result<Self, SinkError> {
+        std::fs::create_dir_all(&config.index).map_err(SinkError::io("create", &config.index))?;
+        // First, because it is locked: from here on no other sink works on these tables.
+        let index = Index::open(&config.index, &package)?;
+        let ledger = Ledger::open(&config.root, log_id).await?;
+        let mut families = Vec::with_capacity(package.families.len());
+        let mut shapes = Vec::with_capacity(package.families.len());
+        for family in &package.families {
+            let schema = family.stored_schema();
+            let name = format!("events/{}", family.name);
+            let life = Life::of(family);
+            let settings = life.settings();
+            let mut table = Table::open(&config.root, &name, &schema, &settings.pairs()).await?;
+            life.check(&mut table).await?;
+            table.sweep(std::iter::empty())?;
+            shapes.push(Shape::new(&name, table.dir(), &schema, config.row_group_rows));
+            families.push(FamilyTable { table, life, next: BTreeMap::new(), recorded: None });
+        }
+        let former = life::former(&config.root, &package).await?;
+        ledger.table().sweep(std::iter::empty())?;
+        let mut sink = Self {
+            package,
+            config,
+            log_id: log_id.to_owned(),
+            partitions,
+            families,
+            former,
+            ledger,
+            next: BTreeMap::new(),
+            writers: Writers::new(shapes),
+            index,
+            counts: BTreeMap::new(),
+            rows: 0,
+            failed: false,
+        };
+        sink.know_log().await?;
+        sink.know_positions().await?;
+        sink.complete_ledger().await?;
+        for family in 0..sink.families.len() {
+            let table = &sink.families[family].table;
+            sink.index.catch_up(&sink.package, family, table).await?;
+        }
+        Ok(sink)
+    }
+
+    /// Refuses another log than the tables were filled from; where none left a position, takes the new one.
+    async fn know_log(&mut self) -> Result<(), SinkError> {
+        let known = self.ledger.log().to_owned();
+        if known == self.log_id {
+            return Ok(());
+        }
+        if self.ledger.position(&known).await?.is_some() {
+            return Err(SinkError::AnotherLog { known, given: self.log_id.clone() });
+        }
+        self.ledger.set_log(&self.log_id).await
+    }
+
+    async fn know_positions(&mut self) -> Result<(), SinkError> {
+        for partition in (0..self.partitions).chain([IMPORT]) {
+            let application = self.application(partition);
+            let mut next = self.ledger.position(&application).await?.unwrap_or(0);
+            for family in &mut self.families {
+                let own = family.table.position(&application).await?.unwrap_or(0);
+                family.next.insert(partition, own);
+                if partition == IMPORT {
+                    // An import that broke off cannot be read again: the next one goes on behind all of it.
+                    next = next.max(own);
+                }
+            }
+            self.next.insert(partition, next);
+        }
+        Ok(())
+    }
+
+    /// Takes over the counts of commits whose round never reached the ledger.
+    async fn complete_ledger(&mut self) -> Result<(), SinkError> {
+        for family in 0..self.families.len() {
+            let own = &self.families[family];
+            let application = table_application(own.table.name());
+            let recorded = self.ledger.position(&application).await?;
+            let mut behind = false;
+            for (&partition, &position) in &own.next {
+                let said = self.ledger.position(&self.application(partition)).await?.unwrap_or(0);
+                behind |= position > said;
+            }
+            let version = own.table.version();
+            if behind && recorded != Some(version) {
+                let manifests = own.table.manifests(recorded).await?;
+                let commits = manifests.len();
+                tracing::info!(table = %own.table.name(), commits, "ledger completed");
+                self.ledger.append(&manifests, vec![(application, version)]).await?;
+                self.families[family].recorded = Some(version);
+            } else {
+                self.families[family].recorded = recorded;
+            }
+        }
+        Ok(())
+    }
+
+    /// The name under which a table keeps the position of a partition.
+    fn application(&self, partition: u16) -> String {
+        match partition {
+            IMPORT => "import".to_owned(),
+            _ => log_application(&self.log_id, partition),
+        }
+    }
+
+    /// The position of a partition from which on frames have to be read (again); for [`IMPORT`] the first that
+    /// no import has used. Zero for a partition that the log does not have.
+    #[must_use]
+    pub fn next(&self, partition: u16) -> u64 {
+        self.next.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// [`Sink::next`] for a partition of a log that ends at `end`.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::BeyondLog`] if the tables hold more than the log: going on would pass over events.
+    pub fn resume(&self, partition: u16, end: u64) -> Result<u64, SinkError> {
+        let known = self.families.iter().filter_map(|family| family.next.get(&partition));
+        let position = known.copied().fold(self.next(partition), u64::max);
+        if position > end {
+            return Err(SinkError::BeyondLog { partition, position, end });
+        }
+        Ok(self.next(partition))
+    }
+
+    /// Takes the rows of one frame, duplicates aside; what gate 1 noted and found expired is counted with them.
+    ///
+    /// A frame that the family's table holds already is passed over, and counts nothing.
+    ///
+    /// # Errors
+    ///
+    /// After one, the sink has to be opened again: what was written since the last commit is void.
+    pub fn write(&mut self, batch: AnonymizedBatch, origin: &Origin) -> Result<Written, SinkError> {
+        self.usable()?;
+        let family = batch.family();
+        if family >= self.families.len() {
+            return Err(SinkError::NoFamily(family));
+        }
+        if self.holds(Some(family), origin) {
+            return Ok(Written::default());
+        }
+        let written = self.write_rows(&batch, origin);
+        self.failed |= written.is_err();
+        let written = written?;
+        let counts = self.counts_at(Some(family), origin);
+        counts.stored += written.stored;
+        counts.duplicate += written.duplicate;
+        counts.expired += batch.expired();
+        counts.tally.add(batch.tally());
+        self.rows += written.stored;
+        Ok(written)
+    }
+
+    fn write_rows(
+        &mut self,
+        batch: &AnonymizedBatch,
+        origin: &Origin,
+    ) -> Result<Written, SinkError> {
+        let family = batch.family();
+        let rows = batch.rows();
+        let damaged = || SinkError::damaged(self.families[family].table.name(), "a batch");
+        let numbers = rows.column_by_name(columns::ROW);
+        let numbers =
+            numbers.and_then(|row| row.as_primitive_opt::<Int32Type>()).ok_or_else(damaged)?;
+        if numbers.len() != batch.keys().len() {
+            return Err(damaged());
+        }
+        let mut duplicates = Vec::new();
+        for (index, key) in batch.keys().iter().enumerate() {
+            let Some(key) = key else { continue };
+            let row = u32::try_from(numbers.value(index)).unwrap_or(u32::MAX);
+            let place = Place { partition: origin.partition, position: origin.position, row };
+            if self.index.is_duplicate(family, key, place)? {
+                duplicates.push(index);
+            }
+        }
+        let total = rows.num_rows();
+        if duplicates.is_empty() {
+            if total > 0 {
+                self.writers.push(family, rows, None)?;
+            }
+        } else {
+            let mut next = duplicates.iter().copied().peekable();
+            let kept = (0..total).filter(|row| next.next_if_eq(row).is_none()).collect::<Vec<_>>();
+            if !kept.is_empty() {
+                self.writers.push(family, rows, Some(&kept))?;
+            }
+        }
+        let duplicate = duplicates.len() as u64;
+        Ok(Written { stored: total as u64 - duplicate, duplicate })
+    }
+
+    /// Counts what the clear header of a frame says: `received` events in all, of which those in `tally` were
+    /// refused; and `expired` of them if their sealing key was destroyed before they could be opened.
+    ///
+    /// Call it for every frame, once; the rows of the frame are counted by [`Sink::write`].
+    pub fn count(
+        &mut self,
+        family: Option<usize>,
+        origin: &Origin,
+        tally: &Tally,
+        received: u64,
+        expired: u64,
+    ) {
+        let family = family.filter(|&family| family < self.families.len());
+        if !self.holds(family, origin) {
+            let counts = self.counts_at(family, origin);
+            counts.received += received;
+            counts.expired += expired;
+            counts.tally.add(tally);
+        }
+    }
+
+    /// Whether everything about the frame is committed for that family.
+    fn holds(&self, family: Option<usize>, origin: &Origin) -> bool {
+        let next = family.map_or(&self.next, |family| &self.families[family].next);
+        next.get(&origin.partition).is_some_and(|&next| origin.position < next)
+    }
+
+    fn counts_at(&mut self, family: Option<usize>, origin: &Origin) -> &mut Counts {
+        let partitions = self.counts.entry(family).or_default();
+        let counts = partitions.entry(origin.partition).or_default();
+        counts.at(origin.position);
+        counts
+    }
+
+    /// What waits for a commit.
+    #[must_use]
+    pub fn pending(&self) -> Pending {
+        let keys = self.index.pending() * PENDING_BYTES;
+        Pending { rows: self.rows, bytes: self.writers.bytes() + keys }
+    }
+
+    /// Whether enough waits that a commit is due before its time.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.pending().bytes >= self.config.commit_bytes
+    }
+
+    pub(crate) fn set_failed(&mut self, failed: bool) {
+        self.failed = failed;
+    }
+
+    pub(crate) fn usable(&self) -> Result<(), SinkError> {
+        if self.failed { Err(SinkError::Failed) } else { Ok(()) }
+    }
+
+    /// Makes everything durable that was written and counted. `next` names, for each partition that was read, the
+    /// position behind the last frame of it that came in.
+    ///
+    /// Families without new rows are not committed to; their counts go into the ledger alone.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::Fenced`] if another writer was here; [`SinkError::Backwards`]; what storage and tables
+    /// report. The sink has to be opened again then, and finds out how far the commit came.
+    pub async fn commit(
+        &mut self,
+        next: &[(u16, u64)],
+        now: Millis,
+        context: ManifestContext,
+    ) -> Result<Committed, SinkError> {
+        self.usable()?;
+        self.check_forward(next)?;
+        // Until the end: an error or a caller that went away half-way leaves the tables apart.
+        self.failed = true;
+        let committed = self.commit_all(next, now, context).await?;
+        self.failed = false;
+        Ok(committed)
+    }
+
+    async fn commit_all(
+        &mut self,
+        next: &[(u16, u64)],
+        now: Millis,
+        context: ManifestContext,
+    ) -> Result<Committed, SinkError> {
+        let moved = next.iter().any(|&(partition, next)| self.next(partition) != next);
+        if !moved && self.counts.is_empty() {
+            return Ok(Committed::default());
+        }
+        let (committed, manifests) = self.commit_rows(next, now, context).await?;
+        let mut positions = self.positions(next);
+        if next.iter().any(|&(partition, _)| partition != IMPORT) {
+            // From now on no other log will do; see `know_log`.
+            positions.push((self.log_id.clone(), 1));
+        }
+        positions.extend(self.versions());
+        self.ledger.append(&manifests, positions).await?;
+        self.versions_recorded();
+        self.next.extend(next.iter().copied());
+        self.rows = 0;
+        Ok(committed)
+    }
+
+    /// Commits the rows of every family that has some, and gives what the ledger has to say about all of them.
+    pub(crate) async fn commit_rows(
+        &mut self,
+        next: &[(u16, u64)],
+        now: Millis,
+        context: ManifestContext,
+    ) -> Result<(Committed, Vec<Manifest>), SinkError> {
+        let files = self.writers.finish()?;
+        let mut counts = std::mem::take(&mut self.counts);
+        let mut committed = Committed::default();
+        let mut manifests = Vec::new();
+        for (family, files) in files.into_iter().enumerate() {
+            let partitions = counts.remove(&Some(family)).unwrap_or_default();
+            if partitions.is_empty() && files.is_empty() {
+                continue;
+            }
+            let hour = now.truncate(HOUR_MS);
+            let mut manifest =
+                Manifest::new(&self.package, Some(family), context, hour, partitions);
+            manifest.epochs = files.iter().map(|file| file.epoch).collect();
+            if !files.is_empty() {
+                self.commit_family(family, &files, next, &manifest, now).await?;
+                committed.rows += files.iter().map(|file| file.rows).sum::<u64>();
+                committed.files += files.len() as u64;
+                let version = self.families[family].table.version();
+                committed.versions.push((self.package.families[family].name.clone(), version));
+            }
+            manifests.push(manifest);
+        }
+        if let Some(partitions) = counts.remove(&None) {
+            let hour = now.truncate(HOUR_MS);
+            manifests.push(Manifest::new(&self.package, None, context, hour, partitions));
+        }
+        Ok((committed, manifests))
+    }
+
+    async fn commit_family(
+        &mut self,
+        family: usize,
+        files: &[DataFile],
+        next: &[(u16, u64)],
+        manifest: &Manifest,
+        now: Millis,
+    ) -> Result<(), SinkError> {
+        // After a crash the table may be ahead of what is read again; it never goes back.
+        let own = &mut self.families[family].next;
+        for &(partition, next) in next {
+            let own = own.entry(partition).or_default();
+            *own = next.max(*own);
+        }
+        let named = next.iter().map(|&(partition, _)| (partition, own[&partition]));
+        let named = named.collect::<Vec<_>>();
+        let positions = self.positions(&named);
+        let table = &mut self.families[family].table;
+        table
+            .commit(Change {
+                add: files,
+                positions,
+                manifest: Some(manifest),
+                time: now.truncate(self.package.families[family].grain_ms.max(1)),
+                ..Change::default()
+            })
+            .await?;
+        let reflected = Reflected { table: table.id(), version: table.version() };
+        self.index.commit(family, &reflected, now)
+    }
+
+    fn positions(&self, next: &[(u16, u64)]) -> Vec<(String, u64)> {
+        next.iter().map(|&(partition, next)| (self.application(partition), next)).collect()
+    }
+
+    /// The version of each family's table, as the ledger keeps it: it has the manifests up to there.
+    pub(crate) fn versions(&self) -> Vec<(String, u64)> {
+        let versions = self
+            .families
+            .iter()
+            .map(|family| (table_application(family.table.name()), family.table.version()));
+        versions.collect()
+    }
+
+    /// Whether the ledger lacks a version of a family's table.
+    pub(crate) fn versions_moved(&self) -> bool {
+        self.families.iter().any(|family| family.recorded != Some(family.table.version()))
+    }
+
+    /// Notes that the ledger has [`Sink::versions`].
+    pub(crate) fn versions_recorded(&mut self) {
+        for family in &mut self.families {
+            family.recorded = Some(family.table.version());
+        }
+    }
+
+    /// Delta checks that nobody else moved a position, but not that it only moves forward.
+    fn check_forward(&self, next: &[(u16, u64)]) -> Result<(), SinkError> {
+        match next.iter().find(|&&(partition, next)| next < self.next(partition)) {
+            None => Ok(()),
+            Some(&(partition, given)) => Err(SinkError::Backwards {
+                table: self.ledger.table().name().to_string(),
+                partition,
+                stored: self.next(partition),
+                given,
+            }),
+        }
+    }
+
+    /// What became of every event so far, by the ledger.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<OutcomeRow> {
+        self.ledger.outcomes()
+    }
+}
+
+/// `<log id>/<partition>`.
+fn log_application(log_id: &str, partition: u16) -> String {
+    format!("{log_id}/{partition}")
+}
+
+/// Under a table's name the ledger keeps the version up to which it has the table's manifests.
+fn table_application(table: &str) -> String {
+    table.to_owned()
+}

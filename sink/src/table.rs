@@ -1,0 +1,492 @@
+//! A Delta table as the sink uses it: created with no column statistics, changed only by commits of its own making.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType as Arrow, Field, Schema, SchemaRef, TimeUnit};
+use deltalake::kernel::transaction::{
+    CommitBuilder, CommitConflictError, CommitProperties, TransactionError,
+};
+use deltalake::kernel::{Action, Add, DataType, PrimitiveType, StructField, Transaction};
+use deltalake::logstore::LogStoreRef;
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::table::state::DeltaTableState;
+use deltalake::{DeltaTableBuilder, DeltaTableError};
+use schemas::columns;
+use schemas::time::Millis;
+use serde_json::Value;
+use url::Url;
+
+use crate::error::SinkError;
+use crate::files::{DataFile, Label, day_text, sync_folder};
+use crate::manifest::Manifest;
+
+/// Under this name a manifest lies in `commitInfo`.
+const MANIFEST: &str = "quorate";
+/// Log files older than any that could be made: all that a checkpoint replaces may go at once.
+const ANY_AGE: i64 = 253_402_300_799_000;
+
+/// Settings that keep the table small, private and widely readable (reader 1, writer 2).
+///
+/// No column is indexed, by us or by another program that writes to the table; files and log entries that are
+/// replaced may go at once, since only this service reads.
+const SETTINGS: [(&str, &str); 5] = [
+    ("delta.dataSkippingNumIndexedCols", "0"),
+    ("delta.logRetentionDuration", "interval 0 days"),
+    ("delta.deletedFileRetentionDuration", "interval 0 days"),
+    ("delta.enableExpiredLogCleanup", "false"),
+    ("delta.checkpointInterval", "100"),
+];
+
+/// One table, at the version that this process last saw or made.
+pub(crate) struct Table {
+    name: Arc<str>,
+    dir: PathBuf,
+    log: LogStoreRef,
+    state: DeltaTableState,
+}
+
+/// A data file of the table's version.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) path: String,
+    pub(crate) day: Option<String>,
+    pub(crate) rows: u64,
+    pub(crate) committed: Millis,
+    /// None if another program wrote the file.
+    pub(crate) label: Option<Label>,
+}
+
+/// What a commit changes.
+#[derive(Default)]
+pub(crate) struct Change<'a> {
+    pub(crate) add: &'a [DataFile],
+    pub(crate) remove: &'a [Stored],
+    /// Application and next position.
+    pub(crate) positions: Vec<(String, u64)>,
+    pub(crate) manifest: Option<&'a Manifest>,
+    /// Whether rows are only arranged anew, none added or removed.
+    pub(crate) rearranged: bool,
+    /// The commit's time: truncated by the caller to what may be known.
+    pub(crate) time: Millis,
+}
+
+impl Table {
+    /// Opens the table below `root`, or creates it there with the columns of `schema`. Columns that the table lacks
+    /// are added.
+    pub(crate) async fn open(
+        root: &Path,
+        name: &str,
+        schema: &Schema,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, SinkError> {
+        let mut table = match Self::existing(root, name).await? {
+            Some(table) => table,
+            None => Self::create(root, name, schema, settings).await?,
+        };
+        table.widen(schema).await?;
+        Ok(table)
+    }
+
+    /// Opens the table if there is one.
+    pub(crate) async fn existing(root: &Path, name: &str) -> Result<Option<Self>, SinkError> {
+        let dir = root.join(name);
+        if !dir.join("_delta_log").exists() {
+            return Ok(None);
+        }
+        let log = log_store(&dir, name)?;
+        if !log.is_delta_table_location().await.map_err(SinkError::table(name))? {
+            return Ok(None);
+        }
+        let state =
+            DeltaTableState::try_new(log.as_ref(), None).await.map_err(SinkError::table(name))?;
+        Ok(Some(Self { name: name.into(), dir, log, state }))
+    }
+
+    async fn create(
+        root: &Path,
+        name: &str,
+        schema: &Schema,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, SinkError> {
+        let dir = root.join(name);
+        std::fs::create_dir_all(&dir).map_err(SinkError::io("create", &dir))?;
+        let log = log_store(&dir, name)?;
+        let partition = schema.column_with_name(columns::DAY).map(|_| columns::DAY);
+        let settings = SETTINGS.iter().chain(settings);
+        let created = deltalake::operations::create::CreateBuilder::new()
+            .with_log_store(Arc::clone(&log))
+            .with_columns(delta_fields(name, schema)?)
+            .with_partition_columns(partition)
+            .with_configuration(settings.map(|(key, value)| (*key, Some(*value))))
+            .with_raise_if_key_not_exists(false)
+            .with_save_mode(SaveMode::ErrorIfExists)
+            .await
+            .map_err(SinkError::table(name))?;
+        let state = created.snapshot().map_err(SinkError::table(name))?.clone();
+        let table = Self { name: name.into(), dir, log, state };
+        table.sync()?;
+        Ok(table)
+    }
+
+    /// Adds the columns of `schema` that the table does not have; none is ever changed or removed.
+    async fn widen(&mut self, schema: &Schema) -> Result<(), SinkError> {
+        let known = self.schema()?;
+        let mut missing = Vec::new();
+        for field in schema.fields() {
+            match known.field_with_name(field.name()) {
+                Ok(found) if found.data_type() == field.data_type() => {}
+                Ok(found) => {
+                    return Err(SinkError::Column {
+                        table: self.name.to_string(),
+                        column: field.name().clone(),
+                        found: found.data_type().to_string(),
+                        declared: field.data_type().to_string(),
+                    });
+                }
+                Err(_) => missing.push(field.as_ref().clone().with_nullable(true)),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let fields = delta_fields(&self.name, &Schema::new(missing))?;
+        let table = deltalake::DeltaTable::new(Arc::clone(&self.log))
+            .add_columns()
+            .with_fields(fields)
+            .with_commit_properties(properties())
+            .await
+            .map_err(SinkError::table(&self.name))?;
+        self.state = table.snapshot().map_err(SinkError::table(&self.name))?.clone();
+        self.sync()
+    }
+
+    /// Below the root: `events/web`.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.state.version()
+    }
+
+    /// Tells this table from one that was deleted and made again.
+    pub(crate) fn id(&self) -> String {
+        self.state.metadata().id().to_owned()
+    }
+
+    /// A setting that was given when the table was created.
+    pub(crate) fn setting(&self, key: &str) -> Option<&str> {
+        self.state.metadata().configuration().get(key).map(String::as_str)
+    }
+
+    /// Changes settings.
+    pub(crate) async fn set(&mut self, settings: &[(&str, &str)]) -> Result<(), SinkError> {
+        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let table = deltalake::DeltaTable::new(Arc::clone(&self.log))
+            .set_tbl_properties()
+            .with_properties(settings.collect())
+            .with_raise_if_not_exists(false)
+            .with_commit_properties(properties())
+            .await
+            .map_err(SinkError::table(&self.name))?;
+        self.state = table.snapshot().map_err(SinkError::table(&self.name))?.clone();
+        self.sync()
+    }
+
+    /// Every column the table ever had, in its order.
+    pub(crate) fn schema(&self) -> Result<SchemaRef, SinkError> {
+        let schema = self.state.schema();
+        let fields = schema.fields().map(|field| {
+            let kind = arrow_type(field.data_type());
+            let kind = kind.ok_or_else(|| SinkError::damaged(&self.name, "the schema"))?;
+            Ok(Field::new(field.name(), kind, field.is_nullable()))
+        });
+        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>, SinkError>>()?)))
+    }
+
+    /// Next position of an application, none if it never committed here.
+    pub(crate) async fn position(&self, application: &str) -> Result<Option<u64>, SinkError> {
+        let version = self
+            .state
+            .transaction_version(self.log.as_ref(), application)
+            .await
+            .map_err(SinkError::table(&self.name))?;
+        version
+            .map(u64::try_from)
+            .transpose()
+            .map_err(|_| SinkError::damaged(&self.name, "a position"))
+    }
+
+    /// The files of this version.
+    pub(crate) fn files(&self) -> Vec<Stored> {
+        let files = self.state.log_data();
+        let files = files.iter().map(|file| Stored {
+            label: Label::parse(&file.path()),
+            path: file.path().into_owned(),
+            day: file.partition_values_map().remove(columns::DAY).flatten(),
+            rows: file.num_records().unwrap_or(0) as u64,
+            committed: Millis(file.modification_time()),
+        });
+        files.collect()
+    }
+
+    /// Commits a change as the next version.
+    ///
+    /// A writer that holds the same position and committed since refuses this one: [`SinkError::Fenced`].
+    pub(crate) async fn commit(&mut self, change: Change<'_>) -> Result<(), SinkError> {
+        let operation = match (change.rearranged, change.add.is_empty()) {
+            (true, _) => DeltaOperation::Optimize { predicate: None, target_size: 0 },
+            (false, true) if !change.remove.is_empty() => {
+                DeltaOperation::Delete { predicate: None }
+            }
+            (false, _) => DeltaOperation::Write {
+                mode: SaveMode::Append,
+                partition_by: None,
+                predicate: None,
+            },
+        };
+        let mut actions = self.removals(change.remove, !change.rearranged);
+        for file in change.add {
+            actions.push(Action::Add(add(file, change.time, !change.rearranged)));
+        }
+        let mut transactions = Vec::with_capacity(change.positions.len());
+        for (application, next) in change.positions {
+            let next =
+                i64::try_from(next).map_err(|_| SinkError::damaged(&self.name, "a position"))?;
+            transactions.push(Transaction::new(application, next));
+        }
+        let mut properties = properties().with_application_transactions(transactions);
+        if let Some(manifest) = change.manifest {
+            properties = properties.with_metadata([(MANIFEST.to_owned(), manifest.to_json())]);
+        }
+        let folders = change.add.iter().filter_map(|file| Path::new(&file.path).parent());
+        for folder in folders.collect::<HashSet<_>>() {
+            sync_folder(&self.dir.join(folder))?;
+        }
+        sync_folder(&self.dir)?;
+        let done = CommitBuilder::from(properties)
+            .with_actions(actions)
+            .build(Some(&self.state), Arc::clone(&self.log), operation)
+            .await
+            .map_err(|error| self.refused(error))?;
+        self.state = done.snapshot();
+        self.sync()
+    }
+
+    fn removals(&self, remove: &[Stored], data_change: bool) -> Vec<Action> {
+        let paths = remove.iter().map(|file| file.path.as_str()).collect::<HashSet<_>>();
+        let files = self.state.log_data();
+        let gone = files.iter().filter(|file| paths.contains(file.path().as_ref()));
+        gone.map(|file| Action::Remove(file.remove_action(data_change))).collect()
+    }
+
+    fn refused(&self, error: DeltaTableError) -> SinkError {
+        let fenced = matches!(
+            &error,
+            DeltaTableError::Transaction { source: TransactionError::CommitConflict(conflict) }
+                if !matches!(conflict, CommitConflictError::CorruptedState { .. })
+        );
+        match fenced {
+            true => SinkError::Fenced { table: self.name.to_string() },
+            false => SinkError::table(&self.name)(error),
+        }
+    }
+
+    /// Makes the newest log entry durable: the store that wrote it did not.
+    fn sync(&self) -> Result<(), SinkError> {
+        let folder = self.dir.join("_delta_log");
+        let entry = folder.join(format!("{:020}.json", self.version()));
+        std::fs::File::open(&entry)
+            .and_then(|entry| entry.sync_all())
+            .map_err(SinkError::io("write", &entry))?;
+        sync_folder(&folder)
+    }
+
+    /// The log entry of a version, a value a line; none if it was cleaned away.
+    async fn entry(&self, version: u64) -> Result<Option<Vec<Value>>, SinkError> {
+        let bytes =
+            self.log.read_commit_entry(version).await.map_err(SinkError::table(&self.name))?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        // What the parser would quote stays here.
+        let lines = serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>();
+        let lines = lines.collect::<Result<Vec<_>, _>>();
+        lines.map(Some).map_err(|_| SinkError::damaged(&self.name, "a log entry"))
+    }
+
+    /// The manifests of every commit after version `after`, from the beginning without it.
+    pub(crate) async fn manifests(&self, after: Option<u64>) -> Result<Vec<Manifest>, SinkError> {
+        let mut manifests = Vec::new();
+        for version in after.map_or(0, |after| after + 1)..=self.version() {
+            let entry = self
+                .entry(version)
+                .await?
+                .ok_or_else(|| SinkError::ManifestLost { table: self.name.to_string(), version })?;
+            let found = entry.iter().filter_map(|line| line.get("commitInfo")?.get(MANIFEST));
+            for manifest in found {
+                let manifest = Manifest::from_json(manifest)
+                    .ok_or_else(|| SinkError::damaged(&self.name, "a manifest"))?;
+                manifests.push(manifest);
+            }
+        }
+        Ok(manifests)
+    }
+
+    /// Paths of the files whose rows came in with the versions after `after`, as far as they are still in the table;
+    /// none if a log entry or a file of them is gone, so that the answer would not be whole.
+    pub(crate) async fn added(&self, after: u64) -> Result<Option<Vec<Stored>>, SinkError> {
+        let mut files = self
+            .files()
+            .into_iter()
+            .map(|file| (file.path.clone(), file))
+            .collect::<HashMap<_, _>>();
+        let mut added = Vec::new();
+        for version in after + 1..=self.version() {
+            let Some(entry) = self.entry(version).await? else { return Ok(None) };
+            for add in entry.iter().filter_map(|line| line.get("add")) {
+                if add.get("dataChange").and_then(Value::as_bool) == Some(false) {
+                    continue;
+                }
+                let path = add.get("path").and_then(Value::as_str).unwrap_or_default();
+                match files.remove(path) {
+                    Some(file) => added.push(file),
+                    None => return Ok(None),
+                }
+            }
+        }
+        Ok(Some(added))
+    }
+
+    /// Number of log entries since the last checkpoint.
+    pub(crate) fn entries(&self) -> Result<usize, SinkError> {
+        let folder = self.dir.join("_delta_log");
+        let names = std::fs::read_dir(&folder).map_err(SinkError::io("read", &folder))?;
+        let entry =
+            |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.ends_with(".json"));
+        Ok(names.flatten().filter(|file| entry(&file.file_name())).count())
+    }
+
+    /// Replaces the log by a checkpoint of this version, so that it no longer names files of the past or tells when
+    /// each commit was made.
+    pub(crate) async fn checkpoint(&self) -> Result<(), SinkError> {
+        let mut table = deltalake::DeltaTable::new(Arc::clone(&self.log));
+        table.load_version(self.version()).await.map_err(SinkError::table(&self.name))?;
+        deltalake::checkpoints::create_checkpoint(&table, None)
+            .await
+            .map_err(SinkError::table(&self.name))?;
+        deltalake::checkpoints::cleanup_expired_logs_for(
+            self.version(),
+            self.log.as_ref(),
+            ANY_AGE,
+            None,
+        )
+        .await
+        .map_err(SinkError::table(&self.name))?;
+        Ok(())
+    }
+
+    /// Deletes every data file that neither this version nor `open` names, and counts them: what commits removed, and
+    /// what a crash left behind.
+    pub(crate) fn sweep<'a>(&self, open: impl Iterator<Item = &'a str>) -> Result<u64, SinkError> {
+        let files = self.files().into_iter().map(|file| file.path);
+        let kept = files.chain(open.map(str::to_owned)).collect::<HashSet<_>>();
+        let mut swept = 0;
+        sweep(&self.dir, "", &kept, &mut swept)?;
+        Ok(swept)
+    }
+}
+
+fn sweep(
+    dir: &Path,
+    prefix: &str,
+    kept: &HashSet<String>,
+    swept: &mut u64,
+) -> Result<(), SinkError> {
+    let folder = dir.join(prefix);
+    for entry in std::fs::read_dir(&folder).map_err(SinkError::io("read", &folder))? {
+        let entry = entry.map_err(SinkError::io("read", &folder))?;
+        let name = entry.file_name();
+        // Nothing of ours, or of Delta's, is called what is no text.
+        let Some(name) = name.to_str().filter(|name| !name.starts_with('_')) else { continue };
+        let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+        let full = entry.path();
+        if full.is_dir() {
+            sweep(dir, &path, kept, swept)?;
+            // Only an empty folder can be removed, and that is what is wanted.
+            let _not_empty = std::fs::remove_dir(&full);
+        } else if name.ends_with(".parquet") && !kept.contains(&path) {
+            std::fs::remove_file(&full).map_err(SinkError::io("remove", &full))?;
+            *swept += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Commits leave old log entries to [`Table::checkpoint`], which knows that they are no longer needed.
+fn properties() -> CommitProperties {
+    CommitProperties::default().with_cleanup_expired_logs(Some(false))
+}
+
+fn add(file: &DataFile, time: Millis, data_change: bool) -> Add {
+    let day = file.day.map(|day| (columns::DAY.to_owned(), Some(day_text(day))));
+    Add {
+        path: file.path.clone(),
+        partition_values: day.into_iter().collect(),
+        size: i64::try_from(file.bytes).unwrap_or(i64::MAX),
+        modification_time: time.0,
+        data_change,
+        stats: Some(format!("{{\"numRecords\":{}}}", file.rows)),
+        tags: None,
+        deletion_vector: None,
+        base_row_id: None,
+        default_row_commit_version: None,
+        clustering_provider: None,
+    }
+}
+
+fn log_store(dir: &Path, name: &str) -> Result<LogStoreRef, SinkError> {
+    let full = std::path::absolute(dir).map_err(SinkError::io("find", dir))?;
+    let url = Url::from_directory_path(&full).map_err(|()| SinkError::damaged(name, "the path"))?;
+    let builder = DeltaTableBuilder::from_url(url).map_err(SinkError::table(name))?;
+    builder.build_storage().map_err(SinkError::table(name))
+}
+
+fn delta_fields(table: &str, schema: &Schema) -> Result<Vec<StructField>, SinkError> {
+    let fields = schema.fields().iter().map(|field| {
+        let kind = delta_type(field.data_type());
+        let kind = kind.ok_or_else(|| SinkError::damaged(table, "the declared schema"))?;
+        Ok(StructField::new(field.name(), DataType::Primitive(kind), field.is_nullable()))
+    });
+    fields.collect()
+}
+
+/// The types at rest, and no others.
+const TYPES: [(PrimitiveType, Arrow); 7] = [
+    (PrimitiveType::String, Arrow::Utf8),
+    (PrimitiveType::Long, Arrow::Int64),
+    (PrimitiveType::Integer, Arrow::Int32),
+    (PrimitiveType::Double, Arrow::Float64),
+    (PrimitiveType::Boolean, Arrow::Boolean),
+    (PrimitiveType::Binary, Arrow::Binary),
+    (PrimitiveType::Date, Arrow::Date32),
+];
+
+fn delta_type(kind: &Arrow) -> Option<PrimitiveType> {
+    if matches!(kind, Arrow::Timestamp(TimeUnit::Microsecond, Some(_))) {
+        return Some(PrimitiveType::Timestamp);
+    }
+    TYPES.iter().find(|(_, arrow)| arrow == kind).map(|(delta, _)| delta.clone())
+}
+
+fn arrow_type(kind: &DataType) -> Option<Arrow> {
+    let DataType::Primitive(kind) = kind else { return None };
+    if *kind == PrimitiveType::Timestamp {
+        return Some(columns::timestamp());
+    }
+    TYPES.iter().find(|(delta, _)| delta == kind).map(|(_, arrow)| arrow.clone())
+}

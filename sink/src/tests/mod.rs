@@ -1,0 +1,292 @@
+//! The sink as a whole, fed through the real gate.
+
+mod commits;
+mod duplicates;
+mod maintenance;
+mod privacy;
+mod recovery;
+mod volume;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use anonymizer::{
+    Agents, AnonymizedBatch, ClockSource, Connection, Gate, Geo, KeyRing, Origin, RawBuilder,
+    RawEvent, Resolved, Resolver, Value,
+};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use schemas::time::{Clock, DAY_MS, HOUR_MS, MINUTE_MS};
+use schemas::{Millis, Outcome, Package, PurposeSet, Tally};
+use tempfile::TempDir;
+
+use crate::files;
+use crate::table::Table;
+use crate::{Counted, IMPORT, ManifestContext, OutcomeRow, Sink, SinkConfig};
+
+const POLICY: &str = r#"
+controller = "Test"
+version    = "2026-01-01"
+[purposes.improve]
+basis  = "legitimate interest"
+source = "assumed"
+notice = "to test"
+"#;
+/// Fields of `use`, in order.
+const FIELDS: &str = r#"
+serial   = { type = "string(64)", is = "identifier", transform = "pseudonym", about = "serial number" }
+product  = { type = ["x1", "kathea"], is = "usage", about = "which product" }
+duration = { type = "ms", range = [0, 3_600_000], is = "usage", transform = { bucket = 100 }, about = "how long" }
+"#;
+const USE: usize = 0;
+const VIEW: usize = 1;
+const LOG: &str = "11111111-1111-4111-8111-111111111111";
+/// A Monday, inside the first day of an epoch of 28 days.
+const NOW: Millis = Millis(1_772_409_600_000 + 10 * HOUR_MS);
+const CONTEXT: ManifestContext = ManifestContext { geo_build: Millis(0) };
+
+/// `use` counts devices over 28 days, `view` visitors over one; both have a grain of an hour.
+fn package(fields: &str) -> Arc<Package> {
+    package_of(fields, 28, 28, true)
+}
+
+fn package_of(fields: &str, epoch_days: u32, dedupe_days: u32, view: bool) -> Arc<Package> {
+    let family = |name: &str, contributor: &str, times: &str, fields: &str| {
+        let text = format!(
+            "family = \"{name}\"\ncontributor = {contributor}\n{times}\ngrain = \"1 hour\"\n\
+             purposes = [\"improve\"]\n[fields]\n{fields}"
+        );
+        (format!("{name}.toml"), text)
+    };
+    let devices = r#"{ field = "serial", called = "devices" }"#;
+    let visitors = r#"{ from = "visit", called = "visitors" }"#;
+    let page = r#"page = { type = ["home", "shop"], is = "usage", about = "which page" }"#;
+    let times = format!(
+        "epoch = \"{epoch_days} days\"\nlate = \"7 days\"\ndedupe = \"{dedupe_days} days\""
+    );
+    let mut files =
+        vec![("policy.toml".to_owned(), POLICY.to_owned()), family("use", devices, &times, fields)];
+    if view {
+        let times = "epoch = \"1 day\"\nlate = \"2 hours\"\ndedupe = \"2 days\"";
+        files.push(family("view", visitors, times, page));
+    }
+    let package = Package::from_files(files).unwrap_or_else(|wrong| {
+        panic!("{}", wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    });
+    Arc::new(package)
+}
+
+/// An event of `use`; of `view`, where only times, clock and id count.
+#[derive(Clone)]
+struct Event {
+    serial: String,
+    id: Option<String>,
+    counter: Option<u64>,
+    time: Millis,
+    received: Millis,
+    clock: ClockSource,
+    said: Option<Millis>,
+    duration: i64,
+}
+
+fn event(id: impl ToString) -> Event {
+    let id = id.to_string();
+    Event {
+        serial: format!("serial-{id}"),
+        id: Some(id),
+        counter: None,
+        time: NOW,
+        received: NOW,
+        clock: ClockSource::Device,
+        said: None,
+        duration: 1_250,
+    }
+}
+
+fn events(ids: std::ops::Range<u32>) -> Vec<Event> {
+    ids.map(event).collect()
+}
+
+/// A folder with a key ring, tables and an index.
+struct Store {
+    dir: TempDir,
+    package: Arc<Package>,
+    ring: Arc<KeyRing>,
+    gate: Gate,
+}
+
+impl Store {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock: Clock = Arc::new(|| NOW);
+        let at = |name: &str| dir.path().join(name);
+        let ring = KeyRing::create(&at("ring"), &at("kek"), &at("keys.jsonl"), &clock).unwrap();
+        let (package, ring) = (package(FIELDS), Arc::new(ring));
+        let gate = Gate::new(Arc::clone(&package), Arc::clone(&ring), at("archive")).unwrap();
+        Self { dir, package, ring, gate }
+    }
+
+    /// Goes on with other fields of `use`.
+    fn declare(&mut self, fields: &str) {
+        self.declare_package(package(fields));
+    }
+
+    fn declare_package(&mut self, package: Arc<Package>) {
+        self.package = package;
+        let archive = self.dir.path().join("archive");
+        self.gate = Gate::new(Arc::clone(&self.package), Arc::clone(&self.ring), archive).unwrap();
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    fn config(&self) -> SinkConfig {
+        SinkConfig {
+            root: self.root(),
+            index: self.dir.path().join("index"),
+            commit_bytes: 64 << 20,
+            row_group_rows: 128 * 1024,
+        }
+    }
+
+    async fn sink(&self) -> Sink {
+        self.try_sink(LOG).await.unwrap()
+    }
+
+    async fn try_sink(&self, log: &str) -> Result<Sink, crate::SinkError> {
+        Sink::open(self.config(), Arc::clone(&self.package), log, 2).await
+    }
+
+    fn batch(&self, family: usize, origin: &Origin, events: &[Event]) -> AnonymizedBatch {
+        let mut builder = RawBuilder::new(&self.package, family);
+        for event in events {
+            let declared = self.package.families[family].fields.iter();
+            let values = declared.map(|field| match field.name.as_str() {
+                "serial" => Value::Text(&event.serial),
+                "product" | "page" => Value::Index(0),
+                "duration" => Value::Integer(event.duration),
+                _ => Value::Null,
+            });
+            let values = values.collect::<Vec<_>>();
+            let raw = RawEvent {
+                values: &values,
+                time: event.time,
+                clock: event.clock,
+                said: event.said,
+                received: event.received,
+                id: event.id.as_deref(),
+                boot: event.counter,
+                seq: event.counter,
+                granted: PurposeSet(1),
+            };
+            builder.append(&raw, nobody(&self.package, &self.ring));
+        }
+        self.gate.anonymize(builder.finish(), origin, NOW).unwrap()
+    }
+
+    /// Gives the sink a frame, header and rows.
+    fn frame(
+        &self,
+        sink: &mut Sink,
+        family: usize,
+        at: (u16, u64),
+        events: &[Event],
+    ) -> crate::Written {
+        let origin = Origin { partition: at.0, position: at.1, import: at.0 == IMPORT };
+        sink.count(Some(family), &origin, &Tally::default(), events.len() as u64, 0);
+        sink.write(self.batch(family, &origin, events), &origin).unwrap()
+    }
+
+    async fn table(&self, name: &str) -> Table {
+        Table::existing(&self.root(), name).await.unwrap().unwrap()
+    }
+
+    /// Every row of a family's table, as another reader finds them.
+    async fn rows(&self, family: &str) -> Vec<Row> {
+        let table = self.table(&format!("events/{family}")).await;
+        let mut rows = Vec::new();
+        for file in table.files() {
+            let day = file.day.clone().unwrap();
+            for batch in files::read("test", &table.dir().join(&file.path), None).unwrap() {
+                rows.extend(decode(&batch.unwrap(), &day));
+            }
+        }
+        rows
+    }
+
+    /// Outcomes by name, over families and partitions.
+    async fn outcomes(&self) -> BTreeMap<Counted, u64> {
+        let mut sums = BTreeMap::new();
+        for OutcomeRow { counted, count, .. } in crate::outcomes(&self.root()).await.unwrap() {
+            *sums.entry(counted).or_default() += count;
+        }
+        sums
+    }
+}
+
+/// Where a row came from, and when.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    partition: u16,
+    position: u64,
+    row: u32,
+    day: String,
+    time: i64,
+    epoch: i32,
+}
+
+fn decode(batch: &RecordBatch, day: &str) -> Vec<Row> {
+    let int = |name: &str| batch.column_by_name(name).unwrap().as_primitive::<Int32Type>().clone();
+    let (partition, row, epoch) = (int("_partition"), int("_row"), int("epoch"));
+    let position = batch.column_by_name("_position").unwrap().as_primitive::<Int64Type>();
+    let time = batch.column_by_name("time").unwrap().as_primitive::<TimestampMicrosecondType>();
+    assert_eq!(time.null_count() + position.null_count(), 0);
+    (0..batch.num_rows())
+        .map(|index| Row {
+            partition: u16::try_from(partition.value(index)).unwrap(),
+            position: u64::try_from(position.value(index)).unwrap(),
+            row: u32::try_from(row.value(index)).unwrap(),
+            day: day.to_owned(),
+            time: time.value(index),
+            epoch: epoch.value(index),
+        })
+        .collect()
+}
+
+/// A connection of which nothing is known.
+fn nobody(package: &Arc<Package>, ring: &Arc<KeyRing>) -> &'static Resolved {
+    static NOBODY: OnceLock<Resolved> = OnceLock::new();
+    NOBODY.get_or_init(|| {
+        let (geo, agents) = (Geo::shipped().unwrap(), Agents::shipped().unwrap());
+        let resolver = Resolver::new(Arc::clone(package), Arc::clone(ring), geo, agents);
+        let connection =
+            Connection { address: None, user_agent: String::new(), accept_language: String::new() };
+        resolver.resolve(connection, "test", NOW).unwrap()
+    })
+}
+
+/// Every file below a folder.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
+fn data_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = files_below(folder);
+    files.retain(|file| {
+        file.extension().is_some_and(|kind| kind == "parquet")
+            && !file.components().any(|part| part.as_os_str() == "_delta_log")
+    });
+    files
+}
+
+const STORED: Counted = Counted::Outcome(Outcome::Stored);
+const DUPLICATE: Counted = Counted::Outcome(Outcome::Duplicate);
+const EXPIRED: Counted = Counted::Outcome(Outcome::Expired);
