@@ -1,0 +1,161 @@
+//! A body taken apart: known names with their values, in the order they came, and nothing else.
+//!
+//! Texts point into the body; those with escapes point into one buffer of the body. There is no map and no
+//! allocation per event: entries of all events stand in one list, an event is a range of it.
+
+use std::ops::Range;
+
+use crate::plan::Word;
+
+/// A value as JSON had it, as far as any rule can ask for it.
+#[derive(Clone, Copy)]
+pub(crate) enum Cell<'a> {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A number without fraction or exponent that fits.
+    Integer(i64),
+    /// Any other number.
+    Float(f64),
+    /// A text without escapes.
+    Text(&'a str),
+    /// A text that had escapes: bytes of [`Cells::copied`].
+    Copied {
+        /// First byte.
+        start: u32,
+        /// Bytes.
+        length: u32,
+    },
+    /// An object or array where none is declared; what was in it is gone.
+    Nested,
+    /// What was granted and what refused, as bits of the package's purposes.
+    Consent {
+        /// Purposes granted.
+        granted: u32,
+        /// Purposes refused.
+        refused: u32,
+    },
+    /// Signals in the body; they can only take away.
+    Signals {
+        /// Global Privacy Control.
+        gpc: bool,
+        /// Do Not Track.
+        dnt: bool,
+    },
+    /// Index into [`Cells::people`].
+    EndUser(u32),
+}
+
+/// A known name and its value.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) word: Word,
+    pub(crate) cell: Cell<'a>,
+}
+
+/// Where the entries of one event stand.
+#[derive(Clone)]
+pub(crate) struct EventCells {
+    /// Range of [`Cells::entries`].
+    pub(crate) entries: Range<usize>,
+    /// Names that no family declares.
+    pub(crate) undeclared: u32,
+    /// Why it is none, if it is none.
+    pub(crate) fault: Option<Fault>,
+}
+
+/// Why something in a list of events is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Not an object, or not JSON.
+    NotAnObject,
+    /// Larger than configured.
+    TooLong,
+    /// More known names than there are: one of them stands twice.
+    Repeats,
+}
+
+/// The person for whom a server speaks, as the body says.
+#[derive(Clone, Copy)]
+pub(crate) struct Person<'a> {
+    pub(crate) address: Cell<'a>,
+    pub(crate) user_agent: Cell<'a>,
+    pub(crate) language: Cell<'a>,
+}
+
+/// All entries of a body.
+#[derive(Default)]
+pub(crate) struct Cells<'a> {
+    pub(crate) entries: Vec<Entry<'a>>,
+    pub(crate) copied: String,
+    pub(crate) people: Vec<Person<'a>>,
+    pub(crate) events: Vec<EventCells>,
+}
+
+impl<'a> Cells<'a> {
+    /// The text of a cell, if it is one.
+    pub(crate) fn text(&self, cell: Cell<'a>) -> Option<&str> {
+        match cell {
+            Cell::Text(text) => Some(text),
+            Cell::Copied { start, length } => {
+                let start = start as usize;
+                self.copied.get(start..start + length as usize)
+            }
+            Cell::Null
+            | Cell::Boolean(_)
+            | Cell::Integer(_)
+            | Cell::Float(_)
+            | Cell::Nested
+            | Cell::Consent { .. }
+            | Cell::Signals { .. }
+            | Cell::EndUser(_) => None,
+        }
+    }
+
+    /// Keeps a text that the parser had to build.
+    pub(crate) fn copy(&mut self, text: &str) -> Cell<'a> {
+        let start = u32::try_from(self.copied.len()).expect("a body is far smaller than 4 GiB");
+        let length = u32::try_from(text.len()).expect("a body is far smaller than 4 GiB");
+        self.copied.push_str(text);
+        Cell::Copied { start, length }
+    }
+}
+
+impl Cell<'_> {
+    /// A whole number, also when written as `12.0`, as far as it is exact.
+    pub(crate) fn integer(self) -> Option<i64> {
+        /// Whole floats are exact up to here.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if let Self::Integer(number) = self {
+            return Some(number);
+        }
+        let number =
+            self.float().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT)?;
+        #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
+        let whole = number as i64;
+        Some(whole)
+    }
+
+    /// Whether it is a number without a fraction, however large.
+    pub(crate) fn is_whole(self) -> bool {
+        self.float().is_some_and(|number| number.fract() == 0.0)
+    }
+
+    /// Any number.
+    pub(crate) fn float(self) -> Option<f64> {
+        match self {
+            Self::Float(number) => Some(number),
+            #[expect(clippy::cast_precision_loss, reason = "asked for as a float, so kept as one")]
+            Self::Integer(number) => Some(number as f64),
+            Self::Null
+            | Self::Boolean(_)
+            | Self::Text(_)
+            | Self::Copied { .. }
+            | Self::Nested
+            | Self::Consent { .. }
+            | Self::Signals { .. }
+            | Self::EndUser(_) => None,
+        }
+    }
+}

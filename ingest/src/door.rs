@@ -1,0 +1,346 @@
+//! `POST /v1/events`: one request from its head to its answer.
+//!
+//! Order matters here. Who sends is found first; then the connection is reduced to what may be known of it, before any
+//! step that can fail on the sender's input, so that no failure path holds an address; then the body is read,
+//! decompressed, decoded, checked, and put into frames; and the answer waits until those are durable.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anonymizer::{Connection, RawEvent, Resolved, Resolver, Signals};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use bytes::Bytes;
+use schemas::access::SourceKind;
+use schemas::{Clock, Millis, Reason, Tally};
+
+use crate::auth::{Denied, Principal, Registry};
+use crate::batcher::{Batcher, Posting};
+use crate::body::{self, Encoding};
+use crate::budget::{Budget, Reservation};
+use crate::config::IngestConfig;
+use crate::decode::{BodyError, Decoded, decode};
+use crate::import::resolve;
+use crate::limiter::{Limiter, TooMany, network};
+use crate::plan::Plan;
+use crate::respond::{Problem, receipt};
+use crate::rows::{Received, Report, Rows, Sending, assemble, people};
+use crate::stats::Stats;
+use crate::{address, report};
+
+const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
+/// Plain bodies up to this size are worked on where they were read; larger ones where they block nobody.
+const INLINE_BYTES_MAX: usize = 128 << 10;
+/// The same for compressed bodies, which become up to a thousand times as much.
+const INLINE_COMPRESSED_BYTES_MAX: usize = 4 << 10;
+/// How long browsers may remember an answer to a preflight, in seconds.
+const PREFLIGHT_AGE: &str = "600";
+
+/// Everything that requests share.
+pub(crate) struct Door {
+    pub(crate) config: IngestConfig,
+    pub(crate) plan: Plan,
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) batcher: Batcher,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) keys: Limiter<String>,
+    pub(crate) addresses: Limiter<Option<IpAddr>>,
+    pub(crate) stats: Stats,
+    pub(crate) clock: Clock,
+    /// Set while taking events would lose them.
+    pub(crate) suspended: AtomicBool,
+}
+
+/// Who sends, as far as the head of a request tells.
+enum Sender {
+    /// Known, and its connection reduced.
+    Known(Arc<Principal>, Resolved),
+    /// A page whose site id is in the body; its connection waits for that.
+    InBody(Connection),
+}
+
+/// What is known of a request before its body.
+struct Head {
+    sender: Sender,
+    received: Millis,
+    signals: Signals,
+    encoding: Encoding,
+    origin: Option<String>,
+}
+
+/// A request whose events are on their way.
+struct Worked {
+    principal: Arc<Principal>,
+    posting: Posting,
+    result: Result<Report, BodyError>,
+}
+
+/// Answers every request to `/v1/events`.
+pub(crate) async fn events(
+    State(door): State<Arc<Door>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let origin = text(&parts.headers, &header::ORIGIN).map(str::to_owned);
+    let site = site_of(&parts);
+    let readable_by =
+        origin.as_deref().filter(|origin| door.registry.may_read(origin, site.as_deref()));
+    let readable_by = readable_by.and_then(|origin| HeaderValue::from_str(origin).ok());
+    let mut response = match parts.method {
+        Method::POST => {
+            let result = Arc::clone(&door).post(peer.ip(), &parts, site, body).await;
+            result.unwrap_or_else(|problem| {
+                report::problem(&problem);
+                problem.response()
+            })
+        }
+        Method::OPTIONS if readable_by.is_some() => preflight(),
+        Method::OPTIONS if origin.is_some() => Problem::Denied(Denied::Origin).response(),
+        _ => Problem::Method.response(),
+    };
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = readable_by {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let yes = HeaderValue::from_static("true");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
+        let exposed = HeaderValue::from_static("Retry-After");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+    report::answered(response.status());
+    response
+}
+
+/// Answers every other path.
+pub(crate) async fn elsewhere() -> Response<Body> {
+    Problem::NotFound.response()
+}
+
+fn preflight() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-encoding, content-type"),
+        (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+impl Door {
+    async fn post(
+        self: Arc<Self>,
+        peer: IpAddr,
+        parts: &Parts,
+        site: Option<String>,
+        body: Body,
+    ) -> Result<Response<Body>, Problem> {
+        if self.suspended.load(Ordering::Relaxed) {
+            return Err(Problem::Suspended);
+        }
+        let head = self.head(peer, parts, site)?;
+        let mut held = self.budget.reserve();
+        let within = Duration::from_secs(self.config.body_timeout_s);
+        let body =
+            body::read(body, &parts.headers, self.config.body_bytes_max, within, &mut held).await?;
+        report::in_flight(self.budget.used());
+        let received = head.received;
+        let inline_max = match head.encoding {
+            Encoding::Identity => INLINE_BYTES_MAX,
+            Encoding::Gzip | Encoding::Deflate | Encoding::Zstd => INLINE_COMPRESSED_BYTES_MAX,
+        };
+        let worked = if body.len() <= inline_max {
+            self.work(head, body, held)?
+        } else {
+            let door = Arc::clone(&self);
+            let worked = tokio::task::spawn_blocking(move || door.work(head, body, held)).await;
+            worked.unwrap_or(Err(Problem::NotDurable))?
+        };
+        let Worked { principal, posting, result } = worked;
+        let within = Duration::from_secs(self.config.durable_timeout_s);
+        let durable = tokio::time::timeout(within, posting.durable()).await;
+        if !matches!(durable, Ok(Ok(()))) {
+            return Err(Problem::NotDurable);
+        }
+        match result {
+            Ok(report) => {
+                report::events(&principal.name, self.plan.package(), &report);
+                self.stats.add(&principal, &report, received);
+                Ok(receipt(&report))
+            }
+            Err(error) => {
+                let report = Report { tallies: vec![malformed()], ..Report::default() };
+                report::events(&principal.name, self.plan.package(), &report);
+                self.stats.add(&principal, &report, received);
+                Err(Problem::Body(error))
+            }
+        }
+    }
+
+    /// Finds who sends, whether it may now, and what of its connection may be known.
+    fn head(&self, peer: IpAddr, parts: &Parts, site: Option<String>) -> Result<Head, Problem> {
+        let headers = &parts.headers;
+        let received = (self.clock)();
+        let origin = text(headers, &header::ORIGIN).map(str::to_owned);
+        let config = &self.config;
+        let address = address::sender(peer, headers, config.trusted_proxies, config.forwarded_by);
+        let connection = Connection {
+            address,
+            user_agent: text(headers, &header::USER_AGENT).unwrap_or_default().to_owned(),
+            accept_language: text(headers, &header::ACCEPT_LANGUAGE).unwrap_or_default().to_owned(),
+        };
+        let is_site = !headers.contains_key(header::AUTHORIZATION);
+        if is_site {
+            self.addresses.pass(address.map(network), received).map_err(too_many)?;
+        }
+        let principal = match (self.registry.by_header(headers), site) {
+            (Some(principal), _) => Some(principal.map_err(Problem::Denied)?),
+            (None, Some(site)) => {
+                let principal = self.registry.by_site(&site, origin.as_deref());
+                Some(principal.map_err(Problem::Denied)?)
+            }
+            (None, None) => None,
+        };
+        let sender = match principal {
+            Some(principal) => {
+                let resolved = self.reduce(&principal, connection, received)?;
+                if !is_site {
+                    self.keys.pass(principal.name.clone(), received).map_err(too_many)?;
+                }
+                Sender::Known(principal, resolved)
+            }
+            None => Sender::InBody(connection),
+        };
+        let is_on = |name: HeaderName| headers.get(name).is_some_and(|value| value == "1");
+        let signals = Signals { gpc: is_on(SEC_GPC), dnt: is_on(header::DNT) };
+        let encoding = body::encoding(headers)?;
+        Ok(Head { sender, received, signals, encoding, origin })
+    }
+
+    /// Reduces a connection. A server's says nothing about its users, so nothing is taken of it.
+    fn reduce(
+        &self,
+        principal: &Principal,
+        connection: Connection,
+        received: Millis,
+    ) -> Result<Resolved, Problem> {
+        let resolved = match principal.kind {
+            SourceKind::Server => resolve(&self.resolver, None, &principal.name, received),
+            SourceKind::Device | SourceKind::Site => {
+                self.resolver.resolve(connection, &principal.name, received)
+            }
+        };
+        resolved.map_err(no_key)
+    }
+
+    /// Everything between the body and the frames.
+    fn work(&self, head: Head, body: Bytes, mut held: Reservation) -> Result<Worked, Problem> {
+        let Head { sender, received, signals, encoding, origin } = head;
+        let bytes_max = self.config.decompressed_bytes_max;
+        let body = body::decompress(encoding, body, bytes_max, &mut held)?;
+        let decoded = decode(&self.plan, &body, self.config.limits());
+        let (principal, resolved) = match sender {
+            Sender::Known(principal, resolved) => (principal, resolved),
+            Sender::InBody(connection) => {
+                let decoded = decoded.as_ref().map_err(|error| Problem::Body(error.clone()))?;
+                let site = decoded.site().ok_or(Problem::Denied(Denied::NoKey))?;
+                let principal = self.registry.by_site(site, origin.as_deref());
+                let principal = principal.map_err(Problem::Denied)?;
+                let resolved = self.reduce(&principal, connection, received)?;
+                (principal, resolved)
+            }
+        };
+        let decoded = match decoded {
+            Ok(decoded) => decoded,
+            Err(error @ BodyError::TooManyEvents { .. }) => return Err(Problem::Body(error)),
+            Err(error) => {
+                let mut posting = self.batcher.post(received, held);
+                posting.count(None, &malformed());
+                return Ok(Worked { principal, posting, result: Err(error) });
+            }
+        };
+        let persons = self.persons(&decoded, &principal, received)?;
+        let sending = Sending {
+            kind: principal.kind,
+            permitted: principal.permitted.as_deref(),
+            received: Received::At(received),
+            signals,
+        };
+        let mut into = Into { posting: self.batcher.post(received, held), resolved, persons };
+        let report = assemble(&self.plan, &decoded, &sending, &mut into);
+        let families = report.accepted.len();
+        for (family, tally) in report.tallies.iter().enumerate() {
+            into.posting.count((family < families).then_some(family), tally);
+        }
+        Ok(Worked { principal, posting: into.posting, result: Ok(report) })
+    }
+
+    /// What may be known of the end users for whom a server speaks.
+    fn persons(
+        &self,
+        decoded: &Decoded<'_>,
+        principal: &Principal,
+        received: Millis,
+    ) -> Result<Vec<Option<Resolved>>, Problem> {
+        if principal.kind != SourceKind::Server {
+            return Ok(Vec::new());
+        }
+        let persons = people(decoded).map(|person| {
+            let person = person
+                .map(|person| resolve(&self.resolver, Some(person), &principal.name, received));
+            person.transpose().map_err(no_key)
+        });
+        persons.collect()
+    }
+}
+
+/// Rows of one request on their way into frames.
+struct Into {
+    posting: Posting,
+    resolved: Resolved,
+    persons: Vec<Option<Resolved>>,
+}
+
+impl Rows for Into {
+    fn row(&mut self, family: usize, event: &RawEvent<'_>, person: Option<usize>) {
+        let person = person.and_then(|index| self.persons.get(index)).and_then(Option::as_ref);
+        self.posting.append(family, event, person.unwrap_or(&self.resolved));
+    }
+}
+
+/// What a body counts as of which not even the number of events is known.
+fn malformed() -> Tally {
+    let mut tally = Tally::default();
+    tally.refuse(Reason::Malformed);
+    tally
+}
+
+fn too_many(TooMany { retry_after_s }: TooMany) -> Problem {
+    Problem::TooMany { retry_after_s }
+}
+
+fn no_key(error: anonymizer::Error) -> Problem {
+    tracing::error!("a connection could not be reduced: {error}");
+    Problem::NotDurable
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The public site id in the query: `?site=ID`.
+fn site_of(parts: &Parts) -> Option<String> {
+    let pairs = parts.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    let mut sites = pairs.filter(|(name, _)| *name == "site").map(|(_, value)| value);
+    // Ids are made of letters that need no escapes.
+    sites.next().map(str::to_owned)
+}

@@ -1,0 +1,162 @@
+//! `quorate try`: what would become of one event, and why. Nothing is stored, and no builder is touched.
+
+use std::fmt;
+use std::sync::Arc;
+
+use anonymizer::{Connection, Fate, Gate, RawEvent, Resolved, Resolver, Signals};
+use schemas::access::SourceKind;
+use schemas::{Millis, Package};
+
+use crate::decode::{Decoded, Limits, decode};
+use crate::error::Error;
+use crate::import::resolve;
+use crate::plan::Plan;
+use crate::rows::{Change, Received, Refusal, Rows, Sending, assemble, clock_in_words, people};
+
+/// Who is taken for the sender.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// Name of the source, or public id of the site.
+    pub source: String,
+    /// What kind of source it is.
+    pub kind: SourceKind,
+    /// What its browser says.
+    pub signals: Signals,
+}
+
+/// What would become of an event.
+#[derive(Debug)]
+pub struct Explained {
+    /// Accepted or refused, in words.
+    pub outcome: Outcome,
+    /// What would become of each declared field, and why; none if the event is refused.
+    pub fates: Vec<Fate>,
+    /// Names that nobody declared. Whoever tries an event has it before them; elsewhere they are only counted.
+    pub undeclared: Vec<String>,
+    /// Values that would be kept as another one.
+    pub changed: Vec<Change>,
+}
+
+/// Accepted or refused; `Display` is a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It would be accepted.
+    Accepted {
+        /// Its family.
+        family: String,
+        /// What would stand as its time.
+        time: Millis,
+        /// Where that time comes from.
+        clock: &'static str,
+    },
+    /// It would be refused.
+    Refused(Refusal),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted { family, time, clock } => {
+                write!(out, "accepted as {family}, at {time} by {clock}")
+            }
+            Self::Refused(Refusal { reason, field, expected, .. }) => {
+                let reason = reason.name().replace('_', " ");
+                match field {
+                    Some(field) => write!(out, "refused: {field}: {reason}; expected {expected}"),
+                    None => write!(out, "refused: {reason}; expected {expected}"),
+                }
+            }
+        }
+    }
+}
+
+/// Puts one event through decoding, checks and gate 1.
+///
+/// # Errors
+///
+/// [`Error::Body`] if the body is not exactly one event, [`Error::Gate`] if a key is missing.
+pub fn explain(
+    package: &Arc<Package>,
+    resolver: &Resolver,
+    gate: &Gate,
+    sender: &Sender,
+    connection: Connection,
+    body: &[u8],
+    now: Millis,
+) -> Result<Explained, Error> {
+    // A server's own connection says nothing about its users.
+    let sent_over = match sender.kind {
+        SourceKind::Server => resolve(resolver, None, &sender.source, now),
+        SourceKind::Device | SourceKind::Site => resolver.resolve(connection, &sender.source, now),
+    }?;
+    let plan = Plan::new(Arc::clone(package));
+    let limits = Limits { events_max: 1, event_bytes_max: body.len() };
+    let decoded = decode(&plan, body, limits)?;
+    let persons = people(&decoded)
+        .map(|person| resolve(resolver, person, &sender.source, now))
+        .collect::<Result<Vec<_>, _>>()?;
+    let sending = Sending {
+        kind: sender.kind,
+        permitted: None,
+        received: Received::At(now),
+        signals: sender.signals,
+    };
+    let mut trial = Trial { gate, sent_over, persons, package, seen: None };
+    let report = assemble(&plan, &decoded, &sending, &mut trial);
+    let (outcome, fates) = match (trial.seen, report.refused.into_iter().next()) {
+        (Some((outcome, fates)), _) => (outcome, fates?),
+        (None, Some(refusal)) => (Outcome::Refused(refusal), Vec::new()),
+        (None, None) => return Err(crate::BodyError::NoEvent.into()),
+    };
+    Ok(Explained {
+        outcome,
+        fates,
+        undeclared: undeclared(&plan, &decoded, body),
+        changed: report.changed,
+    })
+}
+
+struct Trial<'t> {
+    gate: &'t Gate,
+    sent_over: Resolved,
+    persons: Vec<Resolved>,
+    package: &'t Package,
+    seen: Option<(Outcome, Result<Vec<Fate>, anonymizer::Error>)>,
+}
+
+impl Rows for Trial<'_> {
+    fn row(&mut self, family: usize, event: &RawEvent<'_>, person: Option<usize>) {
+        let resolved = person.and_then(|index| self.persons.get(index)).unwrap_or(&self.sent_over);
+        let outcome = Outcome::Accepted {
+            family: self.package.families[family].name.clone(),
+            time: event.time,
+            clock: clock_in_words(event.clock),
+        };
+        self.seen = Some((outcome, self.gate.explain(family, event, resolved)));
+    }
+}
+
+/// Names at the top of the event that its family does not declare.
+fn undeclared(plan: &Plan, decoded: &Decoded<'_>, body: &[u8]) -> Vec<String> {
+    let Ok(serde_json::Value::Object(event)) = serde_json::from_slice(body) else {
+        return Vec::new();
+    };
+    let envelope =
+        event.get("events").and_then(|events| events.get(0)).and_then(|event| event.as_object());
+    let shared = event.get("common").and_then(|common| common.as_object());
+    let parts = match envelope {
+        Some(inner) => vec![Some(inner), shared],
+        None => vec![Some(&event)],
+    };
+    let named = decoded.family_name();
+    let family = named.and_then(|name| plan.family(name)).map(|family| plan.of(family));
+    let is_known = |name: &str| match plan.word(name) {
+        Some(crate::plan::Word::Reserved(_)) => true,
+        Some(crate::plan::Word::Declared(word)) => family.is_none_or(|(_, lookups)| {
+            lookups.slots.get(usize::from(word)).is_some_and(Option::is_some)
+        }),
+        None => false,
+    };
+    let names = parts.into_iter().flatten().flat_map(|part| part.keys());
+    names.filter(|name| !is_known(name)).cloned().collect()
+}

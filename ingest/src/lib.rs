@@ -1,0 +1,47 @@
+//! Ingest: bytes and HTTP in, sealed frames out.
+//!
+//! Input: requests from browsers, devices and servers ([`serve`]), or lines of history ([`Importer`]). Output: frames
+//! in a [`transport::Log`], or batches for gate 1; and for every event that is not taken an answer that names the rule
+//! it broke. Decoding ([`decode`]), checking ([`assemble`]) and finding the event time ([`clock`]) are functions of
+//! values; sockets, timers and tasks are a thin layer around them. A protocol of another client gets a file of its own
+//! beside [`decode`], and ends in the same checks.
+//!
+//! This crate deliberately cannot read what it has sealed, and never puts a value of an event into an answer, a log
+//! line or a metric.
+
+pub mod clock;
+
+mod address;
+mod auth;
+mod batcher;
+mod body;
+mod budget;
+mod check;
+mod config;
+mod connections;
+mod decode;
+mod door;
+mod error;
+mod explain;
+mod import;
+mod limiter;
+mod partition;
+mod plan;
+mod report;
+mod respond;
+mod rows;
+mod server;
+mod stats;
+#[cfg(test)]
+mod testing;
+mod tls;
+
+pub use config::{ForwardedBy, IngestConfig, PlainText, Tls};
+pub use decode::{BodyError, Decoded, Limits, decode};
+pub use error::Error;
+pub use explain::{Explained, Outcome, Sender, explain};
+pub use import::Importer;
+pub use plan::Plan;
+pub use rows::{Change, Received, Refusal, Report, Rows, Sending, assemble};
+pub use server::{Server, serve};
+pub use stats::SourceStatus;

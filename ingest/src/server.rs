@@ -1,0 +1,174 @@
+//! The listening socket and the tasks around it: started together, stopped in the order in which events flow.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anonymizer::{Gate, Resolver};
+use axum::Router;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::routing::any;
+use axum_server::Handle;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use hyper_util::rt::TokioTimer;
+use schemas::{Clock, Package};
+use tokio::task::JoinHandle;
+use transport::Log;
+
+use crate::auth::Registry;
+use crate::batcher::{Batcher, Pace};
+use crate::budget::Budget;
+use crate::config::IngestConfig;
+use crate::connections::Bounded;
+use crate::door::{self, Door};
+use crate::error::Error;
+use crate::limiter::Limiter;
+use crate::plan::Plan;
+use crate::stats::{SourceStatus, Stats};
+use crate::tls;
+
+/// How long open requests may take to finish when the service stops.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Frames in a row that failed, after which the door says that it is not ready.
+const FAILURES_MAX: usize = 3;
+
+/// A door that is open.
+pub struct Server {
+    /// Where it is; the port that the system chose, if the configuration says 0.
+    pub addr: SocketAddr,
+    door: Arc<Door>,
+    handle: Handle,
+    serving: Mutex<Option<JoinHandle<()>>>,
+    watching: Vec<JoinHandle<()>>,
+}
+
+/// Opens the door: from here on events are taken.
+///
+/// `sources` is the registry of who may send; it is looked at each second. `clock` tells when events are received.
+///
+/// # Errors
+///
+/// If a setting is not possible, a file cannot be read, or the address is taken. Nothing listens then.
+pub async fn serve(
+    config: IngestConfig,
+    package: Arc<Package>,
+    resolver: Arc<Resolver>,
+    gate: Arc<Gate>,
+    log: Arc<dyn Log>,
+    sources: PathBuf,
+    clock: Clock,
+) -> Result<Server, Error> {
+    config.check()?;
+    let registry = Arc::new(Registry::open(sources, Arc::clone(&package))?);
+    let tls = match &config.tls {
+        Some(files) => Some((files.clone(), RustlsConfig::from_config(tls::load(files)?))),
+        None => None,
+    };
+    let (listener, addr) = listen(config.listen)?;
+    let pace = Pace { linger: config.linger(), frame_bytes_max: config.frame_bytes_max };
+    let door = Arc::new(Door {
+        plan: Plan::new(Arc::clone(&package)),
+        resolver,
+        registry: Arc::clone(&registry),
+        batcher: Batcher::new(package, gate, log, pace),
+        budget: Budget::new(config.in_flight_bytes_max),
+        keys: Limiter::new(config.key_requests_per_s),
+        addresses: Limiter::new(config.address_requests_per_s),
+        stats: Stats::default(),
+        clock,
+        suspended: AtomicBool::new(false),
+        config,
+    });
+    let mut watching = vec![tokio::spawn(registry.watch())];
+    let bounded = Bounded::new(door.config.connections_max);
+    let handle = Handle::new();
+    let server = axum_server::from_tcp(listener).handle(handle.clone());
+    let server = tune(server, Duration::from_secs(door.config.head_timeout_s));
+    let serving = match tls {
+        Some((files, config)) => {
+            watching.push(tokio::spawn(tls::watch(files, config.clone())));
+            let acceptor = RustlsAcceptor::new(config).acceptor(bounded);
+            tokio::spawn(run(server.acceptor(acceptor).serve(routes(Arc::clone(&door)))))
+        }
+        None => tokio::spawn(run(server.acceptor(bounded).serve(routes(Arc::clone(&door))))),
+    };
+    tracing::info!(%addr, "events are taken");
+    Ok(Server { addr, door, handle, serving: Mutex::new(Some(serving)), watching })
+}
+
+fn listen(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), Error> {
+    let listen = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    };
+    listen().map_err(|source| Error::Listen { address, source })
+}
+
+/// Bounds how long heads and idle connections may take.
+fn tune<A>(mut server: axum_server::Server<A>, head_timeout: Duration) -> axum_server::Server<A> {
+    let builder = server.http_builder();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(head_timeout);
+    server
+}
+
+fn routes(door: Arc<Door>) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
+    let routes = Router::new().route("/v1/events", any(door::events)).fallback(door::elsewhere);
+    routes.with_state(door).into_make_service_with_connect_info()
+}
+
+/// Serves until the handle says otherwise.
+async fn run(serving: impl Future<Output = std::io::Result<()>>) {
+    if let Err(error) = serving.await {
+        tracing::error!("the door stopped serving: {error}");
+    }
+}
+
+impl Server {
+    /// What each source has sent since the door was opened, in order of name.
+    #[must_use]
+    pub fn stats(&self) -> Vec<SourceStatus> {
+        self.door.stats.snapshot((self.door.clock)())
+    }
+
+    /// Whether events are being taken: not suspended, and the log takes frames.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        !self.door.suspended.load(Ordering::Relaxed) && self.door.batcher.failures() < FAILURES_MAX
+    }
+
+    /// Answers 503 from now on, or takes events again: for when what is acknowledged could not be kept, as shortly
+    /// before the sealing key of frames dies that are not committed.
+    pub fn suspend(&self, suspended: bool) {
+        self.door.suspended.store(suspended, Ordering::Relaxed);
+    }
+
+    /// Stops accepting, answers what is pending, and makes durable what is in memory.
+    pub async fn stop(&self) {
+        self.handle.graceful_shutdown(Some(STOP_WITHIN));
+        let serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(serving) = serving
+            && serving.await.is_err()
+        {
+            tracing::error!("the door panicked");
+        }
+        self.door.batcher.drain().await;
+        for task in &self.watching {
+            task.abort();
+        }
+    }
+}
+
+/// A server that is not stopped takes its watchers with it all the same.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.handle.shutdown();
+        for task in &self.watching {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What unit tests share.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use schemas::Package;
+use schemas::access::SourceKind;
+
+use crate::auth::Principal;
+
+/// The package in `tests/package`.
+pub(crate) fn package() -> Arc<Package> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/package");
+    match Package::load(&folder) {
+        Ok(package) => Arc::new(package),
+        Err(diagnostics) => {
+            let all: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+            panic!("{}", all.join("\n"))
+        }
+    }
+}
+
+impl Principal {
+    /// A source that may send everything.
+    pub(crate) fn named(name: &str, kind: SourceKind) -> Self {
+        Self { name: name.to_owned(), kind, permitted: None, origins: Vec::new() }
+    }
+}

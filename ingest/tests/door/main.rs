@@ -1,0 +1,12 @@
+//! The door as its users see it: over real sockets, with the real gate and the real log. One binary, linked once.
+
+#[cfg(test)]
+mod browser;
+#[cfg(test)]
+mod connection;
+#[cfg(test)]
+mod history;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod support;
