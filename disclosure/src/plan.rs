@@ -1,0 +1,252 @@
+//! Plans over event rows: the only code that reads them to make an answer.
+//!
+//! Plans are built by calls, never from text, and every function in them is total: none fails on a value. First
+//! each contributor's rows in a group become one row, with clamps; then those become one row a group and epoch.
+//!
+//! **Clamps.** Over `clamp.events` of a contributor's n events in a group, each counts as clamp/n of an event, in
+//! counts, shares, means, sums and quantiles alike. Over `clamp.sums` of a field, its events weigh less still in
+//! that field's sum, mean and quantiles, so that their sum is the clamp. So a contributor moves no measure further
+//! than its clamp allows, and its own mean stays what it is. Events without contributor cannot be clamped.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field as Column, Schema};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{NullEquality, ScalarValue};
+use datafusion::error::Result;
+use datafusion::functions::math::expr_fn::{abs, floor};
+use datafusion::functions_aggregate::expr_fn::{count, sum};
+use datafusion::functions_aggregate::sum::sum_udaf;
+use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::{
+    Expr, ExprFunctionExt, JoinType, LogicalPlanBuilder, cast, ident, is_not_null, is_null, lit,
+    try_cast, when,
+};
+use datafusion::prelude::{DataFrame, SessionContext};
+use schemas::columns::{CONTRIBUTOR, DAY, EPOCH, TIME};
+use schemas::model::Condition;
+
+use crate::period::Period;
+use crate::statistic::{Spec, dimensions};
+
+/// Column of dimension `field` in a plan's output.
+pub(crate) fn dimension(field: usize) -> String {
+    format!("d{field}")
+}
+
+/// Columns of number or share `index` in a plan's output.
+pub(crate) fn numbered(prefix: &str, index: usize) -> String {
+    format!("{prefix}{index}")
+}
+
+/// Whether the rows of a total have contributors (`Boolean`).
+pub(crate) const ATTRIBUTED: &str = "attributed";
+/// Number of contributors, or of rows without one where [`ATTRIBUTED`] is false (`Int64`).
+pub(crate) const CONTRIBUTORS: &str = "contributors";
+/// Number of events (`Int64`).
+pub(crate) const EVENTS: &str = "events";
+/// Bucket of a histogram (`Int64`) and its weight (`Float64`).
+pub(crate) const BUCKET: &str = "bucket";
+/// See [`BUCKET`].
+pub(crate) const WEIGHT: &str = "weight";
+
+/// The rows of one period, reduced to what the statistic needs: dimensions as text, numbers as `Float64`, shares
+/// as 0 or 1. A field that the table does not have yet is null in every row.
+pub(crate) fn rows(
+    context: &SessionContext,
+    events: Arc<dyn TableProvider>,
+    spec: &Spec<'_>,
+    period: Period,
+) -> Result<DataFrame> {
+    let stored = events.schema();
+    let field = |name: &str, kind: &DataType| match stored.column_with_name(name) {
+        Some(_) => Ok(cast(ident(name), kind.clone())),
+        None => ScalarValue::try_from(kind).map(lit),
+    };
+    let mut columns = vec![ident(CONTRIBUTOR), ident(EPOCH)];
+    for index in dimensions(spec.statistic) {
+        let name = &spec.family.fields[index].name;
+        columns.push(field(name, &DataType::Utf8)?.alias(dimension(index)));
+    }
+    for (index, number) in spec.numbers.iter().enumerate() {
+        let value = field(&number.field.name, &DataType::Float64)?;
+        columns.push(value.alias(numbered("v", index)));
+    }
+    for (index, share) in spec.shares.iter().enumerate() {
+        let value = field(&share.field.name, &DataType::Utf8)?;
+        let holds = match share.condition {
+            Condition::Present => is_not_null(value),
+            Condition::Absent => is_null(value),
+            Condition::Is(values) => value.in_list(values.iter().map(lit).collect(), false),
+        };
+        let one_or_zero = when(holds, lit(1_i64)).otherwise(lit(0_i64))?;
+        columns.push(one_or_zero.alias(numbered("b", index)));
+    }
+    let mut rows = context.read_table(events)?.filter(within(period))?;
+    if !spec.unattributed {
+        rows = rows.filter(is_not_null(ident(CONTRIBUTOR)))?;
+    }
+    rows.select(columns)
+}
+
+fn within(period: Period) -> Expr {
+    let micros = |ms: i64| {
+        lit(ScalarValue::TimestampMicrosecond(Some(ms.saturating_mul(1000)), Some("UTC".into())))
+    };
+    let day = |day: i32| lit(ScalarValue::Date32(Some(day)));
+    let days = ident(DAY)
+        .gt_eq(day(period.start.day()))
+        .and(ident(DAY).lt_eq(day(period.end.plus(-1).day())));
+    let time = ident(TIME).gt_eq(micros(period.start.0)).and(ident(TIME).lt(micros(period.end.0)));
+    days.and(time)
+}
+
+/// One row a group and epoch, and whether it has contributors: [`ATTRIBUTED`], [`CONTRIBUTORS`], [`EVENTS`]; of
+/// number `i` the contributors `p`i, weighted sum `s`i and weighted count `c`i; of share `j` the weighted hits `h`j.
+pub(crate) fn totals(rows: DataFrame, spec: &Spec<'_>, grouping: &[usize]) -> Result<DataFrame> {
+    let mut keys = keys(grouping);
+    let mut weighted: Vec<Expr> = keys.clone();
+    weighted.extend([is_not_null(ident(CONTRIBUTOR)).alias(ATTRIBUTED), clamped_events(spec)?]);
+    let mut sums = vec![count(lit(1_i64)).alias(CONTRIBUTORS), sum(ident(EVENTS)).alias(EVENTS)];
+    let weight = event_weight(spec)?;
+    for (index, number) in spec.numbers.iter().enumerate() {
+        let [c, s, p] = ["c", "s", "p"].map(|prefix| numbered(prefix, index));
+        let weight = number_weight(weight.clone(), number.sum_max, ident(&s))?;
+        weighted.extend([
+            when(ident(&c).gt(lit(0_i64)), lit(1_i64)).otherwise(lit(0_i64))?.alias(&p),
+            (weight.clone() * cast(ident(&c), DataType::Float64)).alias(&c),
+            (weight * ident(&s)).alias(&s),
+        ]);
+        sums.extend([c, s, p].map(|name| sum(ident(&name)).alias(name)));
+    }
+    for index in 0..spec.shares.len() {
+        let h = numbered("h", index);
+        weighted.push((weight.clone() * cast(ident(&h), DataType::Float64)).alias(&h));
+        sums.push(sum(ident(&h)).alias(h));
+    }
+    keys.push(ident(ATTRIBUTED));
+    contributors(rows, spec, grouping)?.select(weighted)?.aggregate(keys, sums)
+}
+
+/// One row a group, epoch and contributor: number of events `n`; of number `i` how many events have it `c`i, and
+/// their sum `s`i; of share `j` the hits `h`j. Rows without contributor are one row.
+fn contributors(rows: DataFrame, spec: &Spec<'_>, grouping: &[usize]) -> Result<DataFrame> {
+    let mut keys = keys(grouping);
+    keys.push(ident(CONTRIBUTOR));
+    let mut measured = vec![count(lit(1_i64)).alias("n")];
+    for index in 0..spec.numbers.len() {
+        let value = ident(numbered("v", index));
+        measured.push(count(value.clone()).alias(numbered("c", index)));
+        measured.push(sum(value).alias(numbered("s", index)));
+    }
+    for index in 0..spec.shares.len() {
+        measured.push(sum(ident(numbered("b", index))).alias(numbered("h", index)));
+    }
+    rows.aggregate(keys, measured)
+}
+
+/// The contributors of `groups` (one entry a dimension, one row a group): one row each with its dimensions, epoch,
+/// [`CONTRIBUTOR`], and of number `i` whether it has any, as `c`i.
+pub(crate) fn members(
+    context: &SessionContext,
+    rows: DataFrame,
+    spec: &Spec<'_>,
+    grouping: &[usize],
+    groups: Vec<StringArray>,
+) -> Result<DataFrame> {
+    let rows = rows.filter(is_not_null(ident(CONTRIBUTOR)))?;
+    let rows = if grouping.is_empty() {
+        rows
+    } else {
+        let wanted = |field: &usize| format!("w{field}");
+        let columns: Vec<Column> =
+            grouping.iter().map(|field| Column::new(wanted(field), DataType::Utf8, true)).collect();
+        let arrays = groups.into_iter().map(|array| Arc::new(array) as ArrayRef).collect();
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(columns)), arrays)?;
+        let wanted_groups = context.read_batch(batch)?.into_unoptimized_plan();
+        let on: (Vec<String>, Vec<String>) =
+            grouping.iter().map(|field| (dimension(*field), wanted(field))).unzip();
+        let (state, plan) = rows.into_parts();
+        // Null is a group like any other, and must find itself.
+        let joined = LogicalPlanBuilder::from(plan).join_detailed(
+            wanted_groups,
+            JoinType::LeftSemi,
+            on,
+            None,
+            NullEquality::NullEqualsNull,
+        )?;
+        DataFrame::new(state, joined.build()?)
+    };
+    contributors(rows, spec, grouping)
+}
+
+/// The histogram of number `index`: one row a group and [`BUCKET`], with its [`WEIGHT`].
+pub(crate) fn histogram(
+    rows: DataFrame,
+    spec: &Spec<'_>,
+    grouping: &[usize],
+    index: usize,
+) -> Result<DataFrame> {
+    let number = &spec.numbers[index];
+    let value = ident(numbered("v", index));
+    let bucket = try_cast(floor(value.clone() / lit(number.field.bucket)), DataType::Int64);
+    let mut per_bucket = keys(grouping);
+    per_bucket.extend([ident(CONTRIBUTOR), bucket.alias(BUCKET)]);
+    let rows = rows
+        .filter(is_not_null(ident(CONTRIBUTOR)))?
+        .aggregate(per_bucket, vec![count(lit(1_i64)).alias("m"), sum(value).alias("t")])?;
+    // A contributor's weight comes from all of its events in the group, those without a value included.
+    let mut own = keys(grouping);
+    own.push(ident(CONTRIBUTOR));
+    let all = |name: &str| {
+        Expr::from(WindowFunction::new(sum_udaf(), vec![ident(name)]))
+            .partition_by(own.clone())
+            .build()
+    };
+    let rows = rows.window(vec![all("m")?.alias("n"), all("t")?.alias("s")])?;
+    let weight = number_weight(event_weight(spec)?, number.sum_max, ident("s"))?;
+    let mut per_group: Vec<Expr> = grouping.iter().map(|&field| ident(dimension(field))).collect();
+    per_group.push(ident(BUCKET));
+    let weighted = weight * cast(ident("m"), DataType::Float64);
+    let mut columns = per_group.clone();
+    columns.push(weighted.alias(WEIGHT));
+    rows.filter(is_not_null(ident(BUCKET)))?
+        .select(columns)?
+        .aggregate(per_group, vec![sum(ident(WEIGHT)).alias(WEIGHT)])
+}
+
+/// Dimensions and epoch: a pseudonym means nothing beyond its epoch, so nothing is counted across two.
+fn keys(grouping: &[usize]) -> Vec<Expr> {
+    let mut keys: Vec<Expr> = grouping.iter().map(|&field| ident(dimension(field))).collect();
+    keys.push(ident(EPOCH));
+    keys
+}
+
+/// `n`, at most the clamp, for a contributor; all of them where there is none.
+fn clamped_events(spec: &Spec<'_>) -> Result<Expr> {
+    let events = match spec.statistic.clamp.events {
+        None => ident("n"),
+        Some(most) => {
+            let most = lit(i64::try_from(most).unwrap_or(i64::MAX));
+            let over = ident("n").gt(most.clone()).and(is_not_null(ident(CONTRIBUTOR)));
+            when(over, most).otherwise(ident("n"))?
+        }
+    };
+    Ok(events.alias(EVENTS))
+}
+
+/// What one of a contributor's `n` events counts.
+fn event_weight(spec: &Spec<'_>) -> Result<Expr> {
+    let Some(most) = spec.statistic.clamp.events else { return Ok(lit(1.0)) };
+    let (n, most) = (cast(ident("n"), DataType::Float64), lit(most as f64));
+    when(n.clone().gt(most.clone()), most / n).otherwise(lit(1.0))
+}
+
+/// What one of a contributor's events counts for a field whose values add up to `sum`.
+fn number_weight(weight: Expr, sum_max: Option<f64>, sum: Expr) -> Result<Expr> {
+    let Some(most) = sum_max else { return Ok(weight) };
+    let total = abs(sum);
+    let over = (total.clone() * weight.clone()).gt(lit(most));
+    when(over, lit(most) / total).otherwise(weight)
+}

@@ -1,0 +1,224 @@
+//! Releases on real tables: what closes when, and that nothing is released twice.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail")]
+
+mod support;
+
+use arrow::util::pretty::pretty_format_batches;
+use disclosure::{Error, releases};
+use schemas::time::{DAY_MS, HOUR_MS, Millis};
+use support::{Row, Store, at, package, statistic};
+
+const DEVICES: &str = r#"
+[statistics.active_devices]
+from = "device_usage"
+measures = ["devices", "events"]
+every = "day"
+by = [[], ["version"]]
+"#;
+
+fn day(store_rows: &mut Vec<Row>, day: &str, devices: u64, version: &'static str) {
+    for device in 0..devices {
+        let mut row = Row::new(&format!("{day}T10:00:00Z"), device + 1000 * version.len() as u64);
+        row.version = Some(version);
+        store_rows.push(row);
+    }
+}
+
+#[tokio::test]
+async fn a_period_is_released_when_it_closes_and_never_again() {
+    let store = Store::new(package(DEVICES, 3, 1));
+    let mut rows = Vec::new();
+    day(&mut rows, "2024-05-15", 4, "3.8");
+    day(&mut rows, "2024-05-16", 5, "3.8");
+    store.add(&rows).await;
+    let disclosure = store.disclosure();
+
+    let closes = at("2024-05-17"); // the 15th ends on the 16th, and `late` is a day
+    let before = disclosure.release_closed(closes, &|_| closes.plus(-1)).await.unwrap();
+    assert!(before.is_empty());
+    let first = disclosure.release_closed(closes, &|_| closes).await.unwrap();
+    assert_eq!(first.len(), 1);
+    assert_eq!(
+        (first[0].period_start, first[0].groups, first[0].hidden),
+        (at("2024-05-15"), 2, false)
+    );
+
+    // A row that comes after the closing changes nothing, and the second day is released by itself.
+    store.add(&[Row::new("2024-05-15T11:00:00Z", 999)]).await;
+    let second = disclosure.release_closed(closes, &|_| closes.plus(DAY_MS)).await.unwrap();
+    let starts: Vec<_> = second.iter().map(|release| release.period_start).collect();
+    assert_eq!(starts, [at("2024-05-16")]);
+    assert!(disclosure.release_closed(closes, &|_| closes.plus(DAY_MS)).await.unwrap().is_empty());
+    assert!(
+        store
+            .disclosure()
+            .release_closed(closes, &|_| closes.plus(DAY_MS))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(statistic(&store, "active_devices").await.num_rows(), 4);
+}
+
+#[tokio::test]
+async fn history_imported_later_is_released_once() {
+    let store = Store::new(package(DEVICES, 3, 1));
+    let mut rows = Vec::new();
+    day(&mut rows, "2024-05-16", 4, "3.8");
+    store.add(&rows).await;
+    let disclosure = store.disclosure();
+    let now = at("2024-06-30");
+    assert_eq!(disclosure.release_closed(now, &|_| now).await.unwrap().len(), 1);
+    let mut history = Vec::new();
+    day(&mut history, "2024-05-14", 6, "3.8");
+    day(&mut history, "2024-05-16", 6, "3.9");
+    store.add(&history).await;
+    let late = disclosure.release_closed(now, &|_| now).await.unwrap();
+    assert_eq!(late.len(), 1, "the 14th, and not the 16th again");
+    assert_eq!(late[0].period_start, at("2024-05-14"));
+}
+
+#[tokio::test]
+async fn hours_without_events_are_looked_at_once_and_stay_open_to_history() {
+    let hourly = DEVICES.replace("\"day\"", "\"hour\"");
+    let store = Store::new(package(&hourly, 1, 1));
+    store.add(&[Row::new("2024-05-15T10:00:00Z", 1)]).await;
+    let disclosure = store.disclosure();
+    let now = at("2024-06-30");
+    assert_eq!(disclosure.release_closed(now, &|_| now).await.unwrap().len(), 1);
+    assert!(disclosure.release_closed(now, &|_| now).await.unwrap().is_empty());
+    store.add(&[Row::new("2024-05-15T11:00:00Z", 1)]).await;
+    let later = disclosure.release_closed(now, &|_| now).await.unwrap();
+    assert_eq!(later.len(), 1);
+    assert_eq!(later[0].period_start, at("2024-05-15T11:00:00Z"));
+}
+
+#[tokio::test]
+async fn a_period_with_nothing_to_show_is_in_the_ledger_alone() {
+    let store = Store::new(package(DEVICES, 10, 5));
+    let mut rows = Vec::new();
+    day(&mut rows, "2024-05-15", 4, "3.8");
+    store.add(&rows).await;
+    let now = at("2024-06-30");
+    let released = store.disclosure().release_closed(now, &|_| now).await.unwrap();
+    assert_eq!((released.len(), released[0].groups, released[0].hidden), (1, 0, true));
+    assert_eq!(statistic(&store, "active_devices").await.num_rows(), 0);
+    let ledger = releases(&store.root("ledger"), Some("active_devices")).await.unwrap();
+    assert_eq!(ledger[0].hidden, ["", "version"]);
+    assert!(store.disclosure().release_closed(now, &|_| now).await.unwrap().is_empty());
+}
+
+/// A crash between the two commits: rows are there, the ledger knows nothing of them.
+#[tokio::test]
+async fn rows_without_a_line_get_their_line_and_are_not_computed_again() {
+    let store = Store::new(package(DEVICES, 3, 1));
+    let mut rows = Vec::new();
+    day(&mut rows, "2024-05-15", 4, "3.8");
+    day(&mut rows, "2024-05-15", 2, "3.9x");
+    store.add(&rows).await;
+    let now = at("2024-06-30");
+    store.disclosure().release_closed(now, &|_| now).await.unwrap();
+    let before = releases(&store.root("ledger"), None).await.unwrap();
+    std::fs::remove_dir_all(store.root("ledger")).unwrap();
+    // Rows that come in the meantime would make another answer.
+    let mut rows = Vec::new();
+    day(&mut rows, "2024-05-15", 50, "3.9xy");
+    store.add(&rows).await;
+    let again = store.disclosure().release_closed(now.plus(HOUR_MS), &|_| now).await.unwrap();
+    assert_eq!(again.len(), 1);
+    assert_eq!(releases(&store.root("ledger"), None).await.unwrap(), before, "the digest included");
+    assert_eq!(statistic(&store, "active_devices").await.num_rows() as u64, before[0].groups);
+}
+
+#[tokio::test]
+async fn of_two_releasers_one_is_refused() {
+    let store = Store::new(package(DEVICES, 3, 1));
+    // The tables exist, so that the two meet at the commit.
+    let mut rows = Vec::new();
+    day(&mut rows, "2024-05-10", 4, "3.8");
+    store.add(&rows).await;
+    let now = at("2024-06-30");
+    store.disclosure().release_closed(now, &|_| now).await.unwrap();
+    let mut rows = Vec::new();
+    for number in 11..29 {
+        day(&mut rows, &format!("2024-05-{number}"), 4, "3.8");
+    }
+    store.add(&rows).await;
+    let (one, other) = (store.disclosure(), store.disclosure());
+    let complete = |_: &str| now;
+    let results =
+        tokio::join!(one.release_closed(now, &complete), other.release_closed(now, &complete));
+    let fenced = |result: &Result<_, Error>| matches!(result, Err(Error::Fenced { .. }));
+    let (first, second) = (fenced(&results.0), fenced(&results.1));
+    assert!(first != second, "exactly one is refused: {results:?}");
+    assert_eq!(statistic(&store, "active_devices").await.num_rows(), 19 * 2);
+    assert_eq!(releases(&store.root("ledger"), None).await.unwrap().len(), 19);
+}
+
+#[tokio::test]
+async fn a_measure_added_to_the_package_becomes_a_nullable_column() {
+    let store = Store::new(package(DEVICES, 3, 1));
+    let mut rows = Vec::new();
+    day(&mut rows, "2024-05-15", 4, "3.8");
+    store.add(&rows).await;
+    let now = at("2024-06-30");
+    store.disclosure().release_closed(now, &|_| now).await.unwrap();
+    let wider = DEVICES
+        .replace("\"events\"]", "{ share = { error = \"present\" } }]")
+        .replace("[\"version\"]", "[\"country\"]");
+    let wider = package(&wider, 3, 1);
+    let mut rows = Vec::new();
+    day(&mut rows, "2024-05-16", 4, "3.8");
+    store.add(&rows).await;
+    let released = store.disclosure_of(&wider).release_closed(now, &|_| now).await.unwrap();
+    assert_eq!(released.len(), 1);
+    let rows = statistic(&store, "active_devices").await;
+    assert_eq!(
+        rows.num_rows(),
+        4,
+        "{}",
+        pretty_format_batches(std::slice::from_ref(&rows)).unwrap()
+    );
+    for (column, nulls) in
+        [("version", 3), ("country", 3), ("events", 2), ("share_error_present", 2), ("devices", 0)]
+    {
+        assert_eq!(rows.column_by_name(column).unwrap().null_count(), nulls, "{column}");
+    }
+}
+
+#[tokio::test]
+async fn a_package_that_asks_for_pseudonyms_is_refused_here_too() {
+    let mut asks = (*package(DEVICES, 3, 1)).clone();
+    asks.statistics[0].by = vec![vec![0]];
+    let store = Store::new(std::sync::Arc::new(asks));
+    store.add(&[Row::new("2024-05-15T10:00:00Z", 1)]).await;
+    let now = at("2024-06-30");
+    let result = store.disclosure().release_closed(now, &|_| now).await;
+    let words = result.expect_err("refused").to_string();
+    assert_eq!(words, "statistic active_devices: `serial_number` is a pseudonym or is not stored");
+}
+
+#[tokio::test]
+async fn without_memory_and_without_a_folder_to_spill_to_it_says_so() {
+    let store = Store::new(package(DEVICES, 3, 1));
+    let mut rows = Vec::new();
+    day(&mut rows, "2024-05-15", 40_000, "3.8");
+    store.add(&rows).await;
+    let now = at("2024-06-30");
+    let tight = store.disclosure().with_memory(4 << 20, None);
+    let result = tight.release_closed(now, &|_| now).await;
+    assert!(matches!(result, Err(Error::Memory { .. })), "{result:?}");
+    let spilling = store.disclosure().with_memory(4 << 20, Some(store.root("spill")));
+    assert_eq!(spilling.release_closed(now, &|_| now).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn closings_name_the_next_period_of_each_statistic() {
+    let store = Store::new(package(DEVICES, 3, 1));
+    let closings = store.disclosure().closings(at("2024-05-17T12:00:00Z"));
+    assert_eq!(closings.len(), 1);
+    assert_eq!(closings[0].period_start, at("2024-05-16"));
+    assert_eq!(closings[0].closes_at, at("2024-05-18"));
+    assert_eq!(Millis(0).day(), 0);
+}
