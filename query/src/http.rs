@@ -1,0 +1,144 @@
+//! The reading side over HTTP. No CORS: read tokens belong to programs and servers, not to web pages.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use disclosure::period::next_to_close;
+use schemas::time::Clock;
+use serde::{Deserialize, Serialize};
+
+use crate::request::parse;
+use crate::tokens::Tokens;
+use crate::{Answer, Format, QueryError, Request, Statistics};
+
+/// Largest body of a request: queries are written by people.
+const BODY_BYTES_MAX: usize = 64 << 10;
+/// Seconds after which a request that found the store away may be sent again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+const COMPLETE_UNTIL: HeaderName = HeaderName::from_static("quorate-complete-until");
+const PRIVACY: HeaderName = HeaderName::from_static("quorate-privacy");
+
+struct Api {
+    statistics: Arc<Statistics>,
+    tokens: Tokens,
+    clock: Clock,
+}
+
+/// `POST /v1/query` (a [`Request`]), `POST /v1/sql` (`{"sql": ".."}`) and `GET /v1/statistics`, each under a read
+/// token of the registry `readers`, whose file is read again when it changes.
+pub fn router(statistics: Arc<Statistics>, readers: PathBuf, clock: Clock) -> Router {
+    let api = Api { statistics, tokens: Tokens::new(readers), clock };
+    Router::new()
+        .route("/v1/query", post(query))
+        .route("/v1/sql", post(sql))
+        .route("/v1/statistics", get(list))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(Arc::new(api))
+}
+
+async fn query(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, QueryError> {
+    let reader = api.reader(&headers)?;
+    let format = accepted(&headers)?;
+    let request = Request::parse(&body)?;
+    let answer = api.statistics.answer(&request).await?;
+    // Its name is a declared one, or there would be no answer.
+    tracing::debug!(reader, from = request.from, rows = answer.rows.num_rows(), "answered");
+    respond(format, &answer)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SqlRequest {
+    sql: String,
+}
+
+async fn sql(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, QueryError> {
+    let reader = api.reader(&headers)?;
+    let format = accepted(&headers)?;
+    let request: SqlRequest = parse(&body, r#"a request is {"sql": "select .."}"#)?;
+    let answer = api.statistics.sql(&request.sql).await?;
+    tracing::debug!(reader, rows = answer.rows.num_rows(), "answered SQL");
+    respond(format, &answer)
+}
+
+async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, QueryError> {
+    api.reader(&headers)?;
+    let now = (api.clock)();
+    let mut list = api.statistics.list().await?;
+    for (description, statistic) in list.iter_mut().zip(&api.statistics.package.statistics) {
+        let family = &api.statistics.package.families[statistic.family];
+        let period = next_to_close(now, statistic.every, family);
+        description.closes_at = Some(period.closes_at(family).to_string());
+    }
+    Ok(Json(list).into_response())
+}
+
+impl Api {
+    fn reader(&self, headers: &HeaderMap) -> Result<String, QueryError> {
+        self.tokens.reader(headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()))
+    }
+}
+
+fn accepted(headers: &HeaderMap) -> Result<Format, QueryError> {
+    // A header that is no text accepts nothing of ours.
+    Format::accepted(headers.get(ACCEPT).map(|value| value.to_str().unwrap_or_default()))
+}
+
+fn respond(format: Format, answer: &Answer) -> Result<Response, QueryError> {
+    let encoded = format.encode(answer)?;
+    let mut response = encoded.bytes.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoded.media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let texts = [(COMPLETE_UNTIL, encoded.complete_until), (PRIVACY, Some(encoded.privacy))];
+    for (name, text) in texts {
+        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    error: &'static str,
+    message: String,
+    retry: bool,
+}
+
+/// `{"error", "message", "retry"}`.
+impl IntoResponse for QueryError {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if let Self::Unavailable(source) = &self {
+            tracing::warn!(error = %source, "statistics cannot be read");
+        }
+        let retry = self.is_retryable();
+        let body = ErrorBody { error: self.code(), message: self.to_string(), retry };
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if retry {
+            headers.insert(axum::http::header::RETRY_AFTER, RETRY_AFTER);
+        }
+        response
+    }
+}

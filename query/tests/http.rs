@@ -1,0 +1,268 @@
+//! The reading side over a real socket: tokens, formats, errors.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail")]
+
+mod fixture;
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, Schema};
+use arrow::ipc::reader::StreamReader;
+use fixture::support::{Store, at};
+use fixture::{NOW, statistics, store};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use query::router;
+use schemas::access::{Readers, SourceKind, Sources};
+use schemas::time::Millis;
+use serde_json::{Value, json};
+
+struct Server {
+    store: Store,
+    address: String,
+    token: String,
+}
+
+struct Response {
+    status: u16,
+    headers: ureq::http::HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Response {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Server {
+    async fn start() -> Self {
+        let store = store().await;
+        let token = add_reader(&store, "board", 1);
+        let clock = Arc::new(|| at(NOW));
+        let app = router(Arc::new(statistics(&store)), store.root("readers.toml"), clock);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { store, address, token }
+    }
+
+    async fn send(&self, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> Response {
+        let url = format!("{}{path}", self.address);
+        let headers: Vec<(String, String)> =
+            headers.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let body = body.map(str::to_owned);
+        let call = move || {
+            let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+            let agent = ureq::Agent::new_with_config(config);
+            let mut response = match body {
+                Some(body) => {
+                    let request = agent.post(&url);
+                    let request = headers.iter().fold(request, |r, (a, b)| r.header(a, b));
+                    request.send(body).unwrap()
+                }
+                None => {
+                    let request = agent.get(&url);
+                    headers.iter().fold(request, |r, (a, b)| r.header(a, b)).call().unwrap()
+                }
+            };
+            Response {
+                status: response.status().as_u16(),
+                headers: response.headers().clone(),
+                body: response.body_mut().read_to_vec().unwrap(),
+            }
+        };
+        tokio::task::spawn_blocking(call).await.unwrap()
+    }
+
+    async fn query(&self, accept: &str, body: &str) -> Response {
+        let bearer = format!("Bearer {}", self.token);
+        self.send("/v1/query", &[("authorization", &bearer), ("accept", accept)], Some(body)).await
+    }
+}
+
+fn add_reader(store: &Store, name: &str, entropy: u8) -> String {
+    let path = store.root("readers.toml");
+    let mut readers = Readers::load(&path).unwrap();
+    let secret = readers.add(name, Millis(0), [entropy; 20]).unwrap();
+    readers.save(&path).unwrap();
+    secret.reveal().to_owned()
+}
+
+const BY_PRODUCT: &str =
+    r#"{"from": "active_devices", "by": ["product"], "measures": ["devices"]}"#;
+
+fn check_rows(rows: &RecordBatch, schema: &Schema) {
+    let products: Vec<_> =
+        rows.column_by_name("product").unwrap().as_string::<i32>().iter().flatten().collect();
+    assert_eq!(products, ["kathea", "x1", "kathea", "x1"]);
+    let devices = rows.column_by_name("devices").unwrap().as_primitive::<Int64Type>();
+    assert_eq!(devices.values(), &[10, 50, 15, 50]);
+    assert_eq!(schema.metadata()["complete_until"], "2024-05-17T00:00:00.000Z");
+    let privacy: Value = serde_json::from_str(&schema.metadata()["privacy"]).unwrap();
+    assert_eq!(privacy["hidden_groups"], json!(false));
+}
+
+#[tokio::test]
+async fn every_format_says_the_same() {
+    let server = Server::start().await;
+    let response = server.query("application/json", BY_PRODUCT).await;
+    assert_eq!((response.status, response.header("content-type")), (200, "application/json"));
+    let body = response.json();
+    assert_eq!(
+        body["rows"][0],
+        json!({"period_start": "2024-05-15T00:00:00Z", "period_end": "2024-05-16T00:00:00Z",
+            "product": "kathea", "devices": 10})
+    );
+    assert_eq!(body["rows"].as_array().unwrap().len(), 4);
+    assert_eq!(body["complete_until"], "2024-05-17T00:00:00.000Z");
+    assert_eq!(
+        body["privacy"],
+        json!({"mechanism": "threshold", "min_contributors": 10, "rounding": 5,
+            "hidden_groups": false,
+            "note": "staff-only, not anonymous: comparing groups can narrow down"})
+    );
+    assert_eq!(response.header("cache-control"), "no-store");
+    assert_eq!(response.header("access-control-allow-origin"), "");
+
+    let csv = server.query("text/csv", BY_PRODUCT).await;
+    assert_eq!(csv.header("content-type"), "text/csv");
+    assert_eq!(
+        String::from_utf8(csv.body.clone()).unwrap().lines().collect::<Vec<_>>()[..2],
+        [
+            "period_start,period_end,product,devices",
+            "2024-05-15T00:00:00Z,2024-05-16T00:00:00Z,kathea,10"
+        ]
+    );
+    assert_eq!(csv.header("quorate-complete-until"), "2024-05-17T00:00:00.000Z");
+    let privacy: Value = serde_json::from_str(csv.header("quorate-privacy")).unwrap();
+    assert_eq!(privacy, body["privacy"]);
+
+    let stream = server.query("application/vnd.apache.arrow.stream", BY_PRODUCT).await;
+    let mut reader = StreamReader::try_new(&stream.body[..], None).unwrap();
+    let schema = reader.schema();
+    check_rows(&reader.next().unwrap().unwrap(), &schema);
+
+    let file = server.query("application/vnd.apache.parquet", BY_PRODUCT).await;
+    let bytes = axum::body::Bytes::from(file.body);
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+    let plain = builder.metadata().file_metadata().key_value_metadata().unwrap();
+    assert!(plain.iter().any(|entry| entry.key == "privacy"), "for readers that know no Arrow");
+    let schema = Arc::clone(builder.schema());
+    let mut reader = builder.build().unwrap();
+    check_rows(&reader.next().unwrap().unwrap(), &schema);
+
+    let refused = server.query("text/html", BY_PRODUCT).await;
+    assert_eq!((refused.status, &refused.json()["error"]), (406, &json!("not_acceptable")));
+}
+
+#[tokio::test]
+async fn nulls_are_said_and_empty_answers_are_whole() {
+    let server = Server::start().await;
+    for accept in [
+        "application/json",
+        "text/csv",
+        "application/vnd.apache.arrow.stream",
+        "application/vnd.apache.parquet",
+    ] {
+        let response = server.query(accept, r#"{"from": "never"}"#).await;
+        assert_eq!(response.status, 200, "{accept}");
+        assert_eq!(response.header("quorate-complete-until"), "");
+    }
+    let response = server.query("*/*", r#"{"from": "never"}"#).await;
+    assert_eq!(response.json()["rows"], json!([]));
+    assert_eq!(response.json()["complete_until"], Value::Null);
+}
+
+#[tokio::test]
+async fn only_a_living_read_token_reads() {
+    let server = Server::start().await;
+    let mut sources = Sources::default();
+    let write =
+        sources.add("line", SourceKind::Device, vec![], vec![], Millis(0), [9; 20]).unwrap();
+    let write = format!("Bearer {}", write.reveal());
+    let good = format!("bearer {}", server.token);
+    let cases = [
+        (None, 401, "no_token"),
+        (Some("Basic abc"), 401, "no_token"),
+        (Some("Bearer "), 401, "no_token"),
+        (Some("Bearer qr_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), 401, "unknown_token"),
+        (Some(write.as_str()), 403, "write_key"),
+        (Some(good.as_str()), 200, ""),
+    ];
+    for (authorization, status, error) in cases {
+        let headers: Vec<_> =
+            authorization.map(|value| ("authorization", value)).into_iter().collect();
+        for (path, body) in [
+            ("/v1/query", Some(BY_PRODUCT)),
+            ("/v1/sql", Some(r#"{"sql": "select 1"}"#)),
+            ("/v1/statistics", None),
+        ] {
+            let response = server.send(path, &headers, body).await;
+            assert_eq!(response.status, status, "{path} {headers:?}");
+            if status != 200 {
+                let body = response.json();
+                assert_eq!((&body["error"], &body["retry"]), (&json!(error), &json!(false)));
+            }
+            let asks = response.header("www-authenticate") == "Bearer";
+            assert_eq!(asks, status == 401);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_registry_is_read_again_when_it_changes() {
+    let server = Server::start().await;
+    let other = format!("Bearer {}", add_reader(&server.store, "another", 2));
+    let ask = async |bearer: &str| {
+        server.send("/v1/statistics", &[("authorization", bearer)], None).await.status
+    };
+    let own = format!("Bearer {}", server.token);
+    assert_eq!((ask(&own).await, ask(&other).await), (200, 200));
+    let path = server.store.root("readers.toml");
+    let mut readers = Readers::load(&path).unwrap();
+    readers.revoke("board", None, Millis(1)).unwrap();
+    readers.save(&path).unwrap();
+    assert_eq!((ask(&own).await, ask(&other).await), (401, 200));
+    std::fs::write(&path, "not = [a registry").unwrap();
+    assert_eq!(ask(&other).await, 503, "what cannot be read lets nobody in");
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(ask(&other).await, 401);
+}
+
+#[tokio::test]
+async fn lists_answers_sql_and_says_what_is_wrong() {
+    let server = Server::start().await;
+    let bearer = format!("Bearer {}", server.token);
+    let headers = [("authorization", bearer.as_str())];
+    let list = server.send("/v1/statistics", &headers, None).await.json();
+    assert_eq!(
+        list[0],
+        json!({"name": "active_devices", "title": "Active devices",
+            "measures": ["devices", "events"],
+            "groupings": [[], ["product"], ["product", "version"]], "every": "day",
+            "complete_until": "2024-05-17T00:00:00.000Z", "closes_at": "2024-05-19T00:00:00.000Z"})
+    );
+    let sql = r#"{"sql": "select max(devices) as most from active_devices"}"#;
+    let answer = server.send("/v1/sql", &headers, Some(sql)).await.json();
+    assert_eq!(answer["rows"], json!([{"most": 65}]));
+    let wrong = server.send("/v1/sql", &headers, Some(r#"{"sql": "drop table scans"}"#)).await;
+    assert_eq!(wrong.status, 400);
+    assert_eq!(
+        wrong.json(),
+        json!({"error": "sql_refused", "retry": false,
+            "message": "only one SELECT over statistics is run; this is a statement that changes tables"})
+    );
+    let wrong = server.query("*/*", r#"{"from": "active_devices", "by": ["wrong"]}"#).await;
+    assert_eq!(
+        wrong.json(),
+        json!({"error": "unknown_grouping", "retry": false,
+            "message": "active_devices is not grouped that way; `by` is one of [], [\"product\"], [\"product\",\"version\"]"})
+    );
+    let long = format!(r#"{{"from": "{}"}}"#, "x".repeat(70_000));
+    assert_eq!(server.query("*/*", &long).await.status, 413);
+}
