@@ -1,0 +1,153 @@
+//! The shipped binary beside the straight line, on the same events, alternately.
+//!
+//! For each pair: the reference, an import, the reference again, the HTTP service; each a process of its
+//! own, measured from its start to its end, start-up included on every side. What counts is the ratio of
+//! CPU time of a pipeline to that of the reference just before it: other work on the machine slows both.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
+
+mod pipeline;
+mod table;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use benches::process::{Used, Watched, bytes_below};
+use benches::reference;
+
+use pipeline::Pipeline;
+use table::Series;
+
+const USAGE: &str = "\
+usage: harness [--events N] [--pairs N] [--seed N] [--days N] [--only import|http] [--binary FILE]
+
+  --events N    events, 1000000 by default
+  --pairs N     pairs of each kind, 5 by default
+  --seed N      seed of the generator, 1 by default
+  --days N      days that the events are spread over, 1 by default
+  --only KIND   only the import, or only the service
+  --binary FILE the binary to measure; by default `quorate` beside this program
+";
+
+/// Most CPU time of an import, in that of the reference.
+const IMPORT_GOAL: f64 = 2.5;
+/// The same, over HTTP.
+const HTTP_GOAL: f64 = 3.0;
+/// Most resident memory, in MiB, whatever the number of events.
+const RSS_GOAL_MIB: f64 = 512.0;
+
+struct Options {
+    events: u64,
+    pairs: usize,
+    seed: u64,
+    days: u32,
+    import: bool,
+    http: bool,
+    binary: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        // In a process of its own, so that its memory and time are its own.
+        ["reference", input, output] => {
+            reference::run(Path::new(input), Path::new(output)).map(|done| {
+                println!("{} {} {}", done.lines, done.rows, done.bytes);
+                true
+            })
+        }
+        _ => match options(&words) {
+            Some(options) => measure(&options),
+            None => Err(io::Error::other(USAGE)),
+        },
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(words: &[&str]) -> Option<Options> {
+    let own = std::env::current_exe().ok()?;
+    let mut options = Options {
+        events: 1_000_000,
+        pairs: 5,
+        seed: 1,
+        days: 1,
+        import: true,
+        http: true,
+        binary: own.with_file_name("quorate"),
+    };
+    for pair in words.chunks(2) {
+        let [name, value] = pair else { return None };
+        match *name {
+            "--events" => options.events = value.parse().ok()?,
+            "--pairs" => options.pairs = value.parse().ok().filter(|pairs| *pairs > 0)?,
+            "--seed" => options.seed = value.parse().ok()?,
+            "--days" => options.days = value.parse().ok()?,
+            "--binary" => options.binary = value.into(),
+            "--only" => {
+                options.import = *value == "import";
+                options.http = *value == "http";
+            }
+            _ => return None,
+        }
+    }
+    (options.import || options.http).then_some(options)
+}
+
+/// Runs all pairs and prints them; whether every goal is met.
+fn measure(options: &Options) -> io::Result<bool> {
+    let place = tempfile::Builder::new().prefix("quorate-bench-").tempdir()?;
+    let input = place.path().join("events.ndjson");
+    generate(options, &input)?;
+    let bytes = input.metadata()?.len();
+    println!("{} events, {bytes} bytes, seed {}\n", options.events, options.seed);
+    println!("{}", table::HEADING);
+
+    let pipeline = Pipeline::new(&options.binary, place.path());
+    let mut import = Series::new("import", IMPORT_GOAL, options.events);
+    let mut http = Series::new("http", HTTP_GOAL, options.events);
+    for pair in 1..=options.pairs {
+        if options.import {
+            let straight = straight(place.path(), &input)?;
+            import.add(pair, straight, pipeline.import(&input)?);
+        }
+        if options.http {
+            let straight = straight(place.path(), &input)?;
+            http.add(pair, straight, pipeline.http(&input)?);
+        }
+    }
+    println!();
+    let mut met = true;
+    for series in [import, http].iter().filter(|series| series.pairs() > 0) {
+        met &= series.summary(RSS_GOAL_MIB);
+    }
+    Ok(met)
+}
+
+fn generate(options: &Options, output: &Path) -> io::Result<()> {
+    let mut command = Command::new(&options.binary);
+    command.args(["generate", "--events", &options.events.to_string()]);
+    command.args(["--seed", &options.seed.to_string(), "--days", &options.days.to_string()]);
+    let status = command.stdout(std::fs::File::create(output)?).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other("events could not be generated")) }
+}
+
+/// The reference, and the bytes of its file.
+fn straight(place: &Path, input: &Path) -> io::Result<(Used, u64)> {
+    let output = place.join("straight");
+    std::fs::create_dir_all(&output)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("reference").arg(input).arg(output.join("rows.parquet")).stdout(Stdio::null());
+    let used = Watched::start(&mut command)?.finish()?;
+    let bytes = bytes_below(&output)?;
+    std::fs::remove_dir_all(&output)?;
+    Ok((used, bytes))
+}

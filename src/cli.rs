@@ -1,0 +1,103 @@
+//! The command line: names, options, help, and nothing else.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    access, import, init, keyring, policy, query, release, run, sql, status, try_event, version,
+};
+use crate::config::Config;
+use crate::{demo, generate, telemetry};
+
+/// Privacy-preserving product analytics: answers only when enough are present.
+#[derive(Parser)]
+#[command(name = "quorate", version, arg_required_else_help = true)]
+struct Cli {
+    /// The configuration; without it `quorate.toml` in the current folder, else defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The whole way on this machine, with made-up events: a minute to see what it does.
+    Demo(demo::Args),
+    /// Makes a folder to start from: a policy package, a configuration, a device key and a reader token.
+    Init(init::Args),
+    /// Runs the service: events in, statistics out.
+    Run,
+    /// Who may post events.
+    #[command(subcommand)]
+    Source(access::SourceCommand),
+    /// Who may read statistics.
+    #[command(subcommand)]
+    Reader(access::ReaderCommand),
+    /// What the running service does: by source, and for the log and the next closings.
+    Status(status::Args),
+    /// Made-up events as NDJSON: seeded, realistic, hostile now and then.
+    Generate(generate::Args),
+    /// Reads history from NDJSON or Parquet through gate 1 into the tables.
+    Import(import::Args),
+    /// Prints a statistic as a table.
+    Query(query::Args),
+    /// Read-only SQL over the statistics tables.
+    Sql(sql::Args),
+    /// Computes the statistics of closed periods now, without the service.
+    Release,
+    /// The fate of every field of one event, and why; stores nothing.
+    Try(try_event::Args),
+    /// Checks a policy package, or forecasts what its statistics will show.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// What keys there are and were.
+    #[command(subcommand)]
+    Keyring(keyring::KeyringCommand),
+    /// The version, and what this binary was built with.
+    Version,
+}
+
+/// Runs the command line; an error is printed with its causes and ends the process with 1.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::log_to_stderr();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error)),
+    };
+    match runtime.block_on(dispatch(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a failed command")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("quorate: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    let config = || Config::load(cli.config.as_deref());
+    match cli.command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Init(args) => init::run(&args),
+        Command::Run => run::run(config()?).await,
+        Command::Source(command) => access::source(command, &config()?),
+        Command::Reader(command) => access::reader(command, &config()?),
+        Command::Status(args) => status::run(&args, config()?).await,
+        Command::Generate(args) => generate::run(args),
+        Command::Import(args) => import::run(args, config()?).await,
+        Command::Query(args) => query::run(args, &config()?).await,
+        Command::Sql(args) => sql::run(args, &config()?).await,
+        Command::Release => release::run(config()?).await,
+        Command::Try(args) => try_event::run(&args, &config()?),
+        Command::Policy(command) => policy::run(command, cli.config.as_deref()),
+        Command::Keyring(command) => keyring::run(command, &config()?),
+        Command::Version => version::run(),
+    }
+}

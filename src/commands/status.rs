@@ -1,0 +1,119 @@
+//! `quorate status`: what the running service does.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::commands::{print, table};
+use crate::config::Config;
+use crate::operator::Status;
+
+/// Options of `status`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Prints the service's answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks the operator's port, and prints its answer.
+///
+/// # Errors
+///
+/// If the service does not answer.
+pub async fn run(args: &Args, config: Config) -> anyhow::Result<()> {
+    let address = config.operator.listen;
+    let text = tokio::task::spawn_blocking(move || fetch(address)).await??;
+    if args.json {
+        return print(&format!("{text}\n"));
+    }
+    print(&render(&serde_json::from_str(&text)?))
+}
+
+fn fetch(address: SocketAddr) -> anyhow::Result<String> {
+    let mut answer = ureq::get(format!("http://{address}/status")).call().map_err(|error| {
+        anyhow::anyhow!("no service answers at {address} ({error}): start it with `quorate run`")
+    })?;
+    Ok(answer.body_mut().read_to_string()?)
+}
+
+fn render(status: &Status) -> String {
+    let mut text = render_sources(&status.sources);
+    text.push_str(&format!(
+        "\nlog: {} frames not committed, {} bytes on disk\nlast commit: {}\ncomplete until: {}\n",
+        status.backlog_frames,
+        status.log_bytes,
+        status.committed.as_deref().unwrap_or("none yet"),
+        status.complete_until,
+    ));
+    if status.worker_failures > 0 {
+        let failures = status.worker_failures;
+        text.push_str(&format!("the worker failed {failures} times in a row: see the log lines\n"));
+    }
+    let mut rows = vec![["statistic", "period from", "closes at"].map(str::to_owned).to_vec()];
+    for closing in &status.closings {
+        let cells = [&closing.statistic, &closing.period_start, &closing.closes_at];
+        rows.push(cells.map(Clone::clone).to_vec());
+    }
+    text.push('\n');
+    text.push_str(&table(&rows));
+    text
+}
+
+/// A line a source; columns are named as the keys of the service's answer.
+fn render_sources(sources: &Value) -> String {
+    let Some(sources) = sources.as_array().filter(|sources| !sources.is_empty()) else {
+        return "no event since the service started\n".to_owned();
+    };
+    let columns =
+        ["source", "last_event", "events_per_minute", "accepted", "refused_total", "undeclared"];
+    let heading = columns.iter().copied().chain(["refused"]);
+    let mut rows = vec![heading.map(|name| name.replace('_', " ")).collect::<Vec<_>>()];
+    for source in sources {
+        let mut row: Vec<String> = columns.iter().map(|&column| word(&source[column])).collect();
+        let reasons = source["refused"].as_object().map_or_else(String::new, |reasons| {
+            let each = reasons.iter().map(|(reason, count)| format!("{reason} {count}"));
+            each.collect::<Vec<_>>().join(", ")
+        });
+        row.push(reasons);
+        rows.push(row);
+    }
+    table(&rows)
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other.to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_a_table_by_source_with_reasons_then_log_and_closings() {
+        let status = Status {
+            sources: serde_json::json!([{
+                "source": "first-device", "last_event": "2026-01-01T00:00:00.000Z", "accepted": 7,
+                "events_per_minute": 2, "refused_total": 1, "undeclared": 3,
+                "refused": { "out_of_range": 1 },
+            }]),
+            backlog_frames: 4,
+            log_bytes: 5,
+            committed: None,
+            complete_until: "2026-01-01T00:00:00.000Z".to_owned(),
+            worker_failures: 0,
+            closings: Vec::new(),
+        };
+        let text = render(&status);
+        for part in ["first-device", "out_of_range 1", "4 frames not committed", "none yet"] {
+            assert!(text.contains(part), "{part} is missing:\n{text}");
+        }
+        assert!(!text.contains("failed"));
+    }
+}

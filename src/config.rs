@@ -1,0 +1,317 @@
+//! The one configuration file, read once and checked whole before a socket opens.
+//!
+//! Every key has a default, so an empty file is a working configuration; an unknown key is an error.
+//! Relative paths are relative to the file. `quorate init` writes a commented copy.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of the policy package; without it the package `schemas/default` that the binary carries.
+    pub policy: Option<PathBuf>,
+    /// Folder of everything that is written: log, tables, index. One process at a time.
+    pub data: PathBuf,
+    /// Registry of who may write (`quorate source`); holds hashes of keys only.
+    pub sources: PathBuf,
+    /// Registry of who may read (`quorate reader`); holds hashes of tokens only.
+    pub readers: PathBuf,
+    /// Who posts events, and how much of it is taken.
+    pub ingest: ingest::IngestConfig,
+    /// Who reads statistics.
+    pub query: QueryConfig,
+    /// Health, metrics, status.
+    pub operator: OperatorConfig,
+    /// Where keys are.
+    pub keyring: KeyringConfig,
+    /// Address to country, user agent to browser.
+    pub resolve: ResolveConfig,
+    /// The log between the door and the tables.
+    pub log: LogConfig,
+    /// The tables.
+    pub sink: SinkConfig,
+}
+
+/// The port at which statistics are read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueryConfig {
+    /// Address and port; tokens travel over it, so it is loopback only: put TLS in front for others.
+    pub listen: SocketAddr,
+}
+
+/// The operator's port: no token is asked, so it must not be reachable from outside.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OperatorConfig {
+    /// Address and port of `/healthz`, `/readyz`, `/metrics` and `/status`; loopback only.
+    pub listen: SocketAddr,
+}
+
+/// Where keys are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyringConfig {
+    /// Folder of the sealed keys, without versions or backups: a copy of it undoes every destruction.
+    pub dir: PathBuf,
+    /// File of the key-encryption key. On another device than `dir` a stolen disk opens nothing.
+    pub key_encryption_key: PathBuf,
+}
+
+/// Address to country, user agent to browser.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResolveConfig {
+    /// MMDB file with `country.iso_code` (GeoLite2, GeoIP2) or `country_code`; without it the shipped
+    /// one. Looked at again every minute, and reloaded when it changed.
+    pub geo_database: Option<PathBuf>,
+    /// `regexes.yaml` of uap-core; without it the shipped one.
+    pub user_agents: Option<PathBuf>,
+}
+
+/// The log between the door and the tables.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Partitions, 1 to 64; fixed for the life of a data folder.
+    pub partitions: u16,
+    /// Sealed frames and their keys are removed after this many hours, once committed. More allows a
+    /// longer replay, and keeps raw events (encrypted) longer.
+    pub raw_retention_hours: u32,
+    /// They are removed after this many hours even if not committed.
+    pub raw_retention_max_hours: u32,
+}
+
+/// The tables.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SinkConfig {
+    /// Seconds between commits; more gives fewer, larger files and later statistics.
+    pub commit_every_s: u64,
+    /// Bytes of rows after which a commit is made early.
+    pub commit_bytes: u64,
+    /// Rows of a Parquet row group; more compresses better and needs more memory.
+    pub row_group_rows: usize,
+    /// Seconds between rounds of release, compaction and removal.
+    pub maintain_every_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            policy: None,
+            data: "data".into(),
+            sources: "sources.toml".into(),
+            readers: "readers.toml".into(),
+            ingest: ingest::IngestConfig::default(),
+            query: QueryConfig::default(),
+            operator: OperatorConfig::default(),
+            keyring: KeyringConfig::default(),
+            resolve: ResolveConfig::default(),
+            log: LogConfig::default(),
+            sink: SinkConfig::default(),
+        }
+    }
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)) }
+    }
+}
+
+impl Default for OperatorConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+    }
+}
+
+impl Default for KeyringConfig {
+    fn default() -> Self {
+        Self { dir: "keyring".into(), key_encryption_key: "key-encryption.key".into() }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { partitions: 2, raw_retention_hours: 72, raw_retention_max_hours: 96 }
+    }
+}
+
+impl Default for SinkConfig {
+    fn default() -> Self {
+        Self {
+            commit_every_s: 10,
+            commit_bytes: 64 << 20,
+            row_group_rows: 128 << 10,
+            maintain_every_s: 60,
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file; without one, the defaults with paths in the current folder.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, where, and what would be right.
+    pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let default = Path::new("quorate.toml");
+        let Some(file) = file.or_else(|| default.exists().then_some(default)) else {
+            let config = Self::default();
+            config.check()?;
+            return Ok(config);
+        };
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the configuration {}", file.display()))?;
+        let config: Self = toml::from_str(&text)
+            .with_context(|| format!("the configuration {} is not valid", file.display()))?;
+        let config = config.relative_to(file.parent().unwrap_or(Path::new(".")));
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The same configuration with every relative path under `folder`.
+    #[must_use]
+    pub fn relative_to(mut self, folder: &Path) -> Self {
+        let place = |path: &mut PathBuf| *path = folder.join(&*path);
+        place(&mut self.data);
+        place(&mut self.sources);
+        place(&mut self.readers);
+        place(&mut self.keyring.dir);
+        place(&mut self.keyring.key_encryption_key);
+        self.policy.iter_mut().for_each(place);
+        self.resolve.geo_database.iter_mut().for_each(place);
+        self.resolve.user_agents.iter_mut().for_each(place);
+        if let Some(tls) = &mut self.ingest.tls {
+            place(&mut tls.certificate);
+            place(&mut tls.key);
+        }
+        self
+    }
+
+    /// Checks what types cannot.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that does not hold, with the key's name and what to write.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let loopback = |name: &str, listen: SocketAddr| {
+            if listen.ip().is_loopback() {
+                return Ok(());
+            }
+            bail!("{name}.listen must be a loopback address, such as 127.0.0.1:{}", listen.port())
+        };
+        loopback("operator", self.operator.listen)?;
+        loopback("query", self.query.listen)?;
+        let log = &self.log;
+        if !(1..=64).contains(&log.partitions) {
+            bail!("log.partitions must be between 1 and 64");
+        }
+        if log.raw_retention_hours == 0 || log.raw_retention_hours > log.raw_retention_max_hours {
+            bail!(
+                "log.raw_retention_hours must be at least 1 and at most log.raw_retention_max_hours"
+            );
+        }
+        if self.sink.commit_every_s == 0 || self.sink.maintain_every_s == 0 {
+            bail!("sink.commit_every_s and sink.maintain_every_s must be at least 1");
+        }
+        if self.sink.commit_bytes < 1 << 20 || self.sink.row_group_rows < 1024 {
+            bail!(
+                "sink.commit_bytes must be at least 1048576 and sink.row_group_rows at least 1024"
+            );
+        }
+        if self.keyring.dir.starts_with(&self.data) {
+            bail!(
+                "keyring.dir must not lie inside data: whoever copies the data must not copy the keys"
+            );
+        }
+        self.ingest.check().context("[ingest] is not valid")
+    }
+
+    /// Folder of the embedded log.
+    #[must_use]
+    pub fn log_dir(&self) -> PathBuf {
+        self.data.join("log")
+    }
+
+    /// Folder of the deduplication index.
+    #[must_use]
+    pub fn index_dir(&self) -> PathBuf {
+        self.data.join("index")
+    }
+
+    /// Folder of files that do not outlive the process; emptied at start.
+    #[must_use]
+    pub fn spill_dir(&self) -> PathBuf {
+        self.data.join("spill")
+    }
+
+    /// Folder of raw schemas of earlier policies.
+    #[must_use]
+    pub fn archive_dir(&self) -> PathBuf {
+        self.data.join("policies")
+    }
+
+    /// Root of `events/` and `ledger/`.
+    #[must_use]
+    pub fn tables_dir(&self) -> &Path {
+        &self.data
+    }
+
+    /// Root of the statistics tables.
+    #[must_use]
+    pub fn statistics_dir(&self) -> PathBuf {
+        self.data.join("statistics")
+    }
+
+    /// Root of the ledgers: outcomes, releases, keys.
+    #[must_use]
+    pub fn ledger_dir(&self) -> PathBuf {
+        self.data.join("ledger")
+    }
+
+    /// Ledger of keys created and destroyed.
+    #[must_use]
+    pub fn key_ledger(&self) -> PathBuf {
+        self.ledger_dir().join("keys.jsonl")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> anyhow::Result<()> {
+        let config: Config = toml::from_str(text)?;
+        config.check()
+    }
+
+    #[test]
+    fn an_empty_file_is_a_working_configuration() {
+        read("").unwrap();
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_key_that_is_wrong() {
+        for (text, key) in [
+            ("dta = \"x\"", "dta"),
+            ("[operator]\nlisten = \"0.0.0.0:9090\"", "operator.listen"),
+            ("[query]\nlisten = \"0.0.0.0:8081\"", "query.listen"),
+            ("[log]\npartitions = 0", "log.partitions"),
+            ("[log]\nraw_retention_hours = 200", "log.raw_retention_hours"),
+            ("[sink]\ncommit_every_s = 0", "sink.commit_every_s"),
+            ("[sink]\ncommit_bytes = 1", "sink.commit_bytes"),
+            ("[keyring]\ndir = \"data/keys\"", "keyring.dir"),
+            ("[ingest]\nlisten = \"0.0.0.0:8080\"", "[ingest]"),
+        ] {
+            let error = format!("{:#}", read(text).expect_err(text));
+            assert!(error.contains(key), "{text}: {error}");
+        }
+    }
+}

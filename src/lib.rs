@@ -1,0 +1,16 @@
+//! The binary's parts: command line, configuration, wiring, signals, and what a person sees of them.
+//!
+//! The stages live in their own crates; this one sees all of them, and is where clocks, environment and
+//! the terminal are. It is a library only so that tests can use what the commands use.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod demo;
+pub mod generate;
+pub mod operator;
+pub mod pipeline;
+pub mod scan;
+pub mod service;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,316 @@
+//! The worker: frames from the log through gate 1 into the tables, and periods through gate 2 when they close.
+//!
+//! One task owns the tables, so commits, compaction, removal and release never meet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anonymizer::{AnonymizedBatch, Error, Header, Origin, Sealed};
+use anyhow::Context;
+use schemas::time::{HOUR_MS, MINUTE_MS};
+use schemas::{Millis, Reason};
+use sink::ManifestContext;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use transport::{Partition, Position};
+
+use crate::store::Store;
+
+/// Bytes of frames read at once from one partition.
+const READ_BYTES_MAX: usize = 8 << 20;
+/// How long a request may be on its way from its received time into the log: what is older, and not in the log,
+/// was not acknowledged in time to count.
+const IN_FLIGHT_MS: i64 = MINUTE_MS;
+/// Longest wait after a failed round, in seconds.
+const FAILURE_WAIT_MAX_S: u64 = 30;
+
+/// What the worker tells others while it works.
+#[derive(Default)]
+pub struct Progress {
+    /// Everything received before this was committed, in milliseconds since 1970.
+    complete_until_ms: AtomicI64,
+    /// When the last commit was made, likewise; zero before the first.
+    committed_ms: AtomicI64,
+    /// Frames in the log that are not committed.
+    backlog_frames: AtomicU64,
+    /// Failed rounds since the last good one.
+    failures: AtomicU64,
+}
+
+impl Progress {
+    /// Everything received before this was committed.
+    #[must_use]
+    pub fn complete_until(&self) -> Millis {
+        Millis(self.complete_until_ms.load(Ordering::Relaxed))
+    }
+
+    /// When the last commit was made, if there was one.
+    #[must_use]
+    pub fn committed(&self) -> Option<Millis> {
+        Some(Millis(self.committed_ms.load(Ordering::Relaxed))).filter(|time| time.0 > 0)
+    }
+
+    /// Frames in the log that are not committed.
+    #[must_use]
+    pub fn backlog_frames(&self) -> u64 {
+        self.backlog_frames.load(Ordering::Relaxed)
+    }
+
+    /// Failed rounds since the last good one.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+}
+
+/// What others ask of the worker.
+pub enum Request {
+    /// Commit all that the log holds now, then answer.
+    Drain(oneshot::Sender<()>),
+    /// Drain, then release, compact and remove what is due, then answer with the number of releases.
+    Maintain(oneshot::Sender<usize>),
+}
+
+/// Owns the tables; see the module.
+pub struct Worker {
+    store: Store,
+    cursors: Vec<u64>,
+    progress: Arc<Progress>,
+}
+
+impl Worker {
+    /// A worker that reads on where the tables say.
+    ///
+    /// # Errors
+    ///
+    /// If the tables are closed.
+    pub fn new(store: Store, progress: Arc<Progress>) -> anyhow::Result<Self> {
+        let mut worker = Self { store, cursors: Vec::new(), progress };
+        worker.rewind()?;
+        Ok(worker)
+    }
+
+    /// The store, for what happens before or after the work.
+    pub fn store(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// Reads on where the tables say.
+    fn rewind(&mut self) -> anyhow::Result<()> {
+        let partitions = self.store.log.partitions();
+        let tables = self.store.tables()?;
+        self.cursors = (0..partitions).map(|partition| tables.next(partition)).collect();
+        Ok(())
+    }
+
+    /// Works until every sender of `requests` is gone, then commits what is left.
+    ///
+    /// A failed round is reported, waited out and tried again: events stay in the log meanwhile.
+    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Self {
+        let commit_every = Duration::from_secs(self.store.config.sink.commit_every_s);
+        let maintain_every = Duration::from_secs(self.store.config.sink.maintain_every_s);
+        let mut commit_at = Instant::now() + commit_every;
+        let mut maintain_at = Instant::now();
+        loop {
+            let log = Arc::clone(&self.store.log);
+            let request = tokio::select! {
+                request = requests.recv() => match request {
+                    Some(request) => Some(request),
+                    None => break,
+                },
+                () = log.appended() => None,
+                () = tokio::time::sleep_until(commit_at.min(maintain_at)) => None,
+            };
+            let round = match request {
+                // Who asked may have gone away; the work is done all the same.
+                Some(Request::Drain(done)) => self.drain().await.map(|()| _ = done.send(())),
+                Some(Request::Maintain(done)) => {
+                    self.maintain().await.map(|released| _ = done.send(released))
+                }
+                None if Instant::now() >= maintain_at => {
+                    maintain_at = Instant::now() + maintain_every;
+                    self.maintain().await.map(drop)
+                }
+                None if Instant::now() >= commit_at => {
+                    commit_at = Instant::now() + commit_every;
+                    self.drain().await
+                }
+                None => self.read().await.map(drop),
+            };
+            self.settle(round).await;
+        }
+        let last = self.drain().await;
+        self.settle(last).await;
+        self
+    }
+
+    /// Reports a failed round, makes void what it left uncommitted, and lets a moment pass before the next one.
+    async fn settle(&mut self, round: anyhow::Result<()>) {
+        let Err(error) = round else {
+            self.progress.failures.store(0, Ordering::Relaxed);
+            return;
+        };
+        let failures = self.progress.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        metrics::counter!("quorate_worker_failures_total").increment(1);
+        tracing::error!(failures, "the worker's round failed, events stay in the log: {error:#}");
+        tokio::time::sleep(Duration::from_secs(failures.min(FAILURE_WAIT_MAX_S))).await;
+        let reopened = self.store.reopen_tables().await.and_then(|()| self.rewind());
+        if let Err(error) = reopened {
+            tracing::error!("the tables cannot be opened again: {error:#}");
+        }
+    }
+
+    /// Reads what the log holds into open files; commits early when they grow large.
+    async fn read(&mut self) -> anyhow::Result<bool> {
+        let mut any = false;
+        for partition in 0..self.store.log.partitions() {
+            let from = Position(self.cursors[usize::from(partition)]);
+            let frames = self.store.log.read(Partition(partition), from, READ_BYTES_MAX).await?;
+            for (position, frame) in frames {
+                any = true;
+                self.frame(partition, position, frame)?;
+                self.cursors[usize::from(partition)] = position.0 + 1;
+            }
+            if self.store.tables()?.is_full() {
+                self.commit().await?;
+            }
+        }
+        Ok(any)
+    }
+
+    /// One frame: gate 1, then the tables; its header is counted whatever becomes of its rows.
+    fn frame(&mut self, partition: u16, position: Position, frame: Sealed) -> anyhow::Result<()> {
+        let origin = Origin { partition, position: position.0, import: false };
+        let Header { family, rows, mut tally, .. } = frame.header().clone();
+        let family = family.as_deref().and_then(|name| self.store.package.family(name));
+        let family = family.map(|(index, _)| index);
+        let received = u64::from(rows) + tally.refused_total();
+        let opened = self.open(frame, rows, &origin);
+        let mut expired = 0;
+        match opened {
+            Ok(Some(batch)) => {
+                self.store.tables()?.write(batch, &origin)?;
+            }
+            Ok(None) => {}
+            Err(Error::Destroyed(_)) => expired = u64::from(rows),
+            Err(
+                error @ (Error::Frame(_)
+                | Error::Rows { .. }
+                | Error::UnknownPolicy(_)
+                | Error::UnknownFamily(_)
+                | Error::NoKey(_)),
+            ) => {
+                tracing::error!(
+                    partition,
+                    position = position.0,
+                    rows,
+                    "unreadable frame: {error}"
+                );
+                *tally.refused.entry(Reason::Unreadable).or_default() += u64::from(rows);
+            }
+            Err(error) => return Err(error).context("a frame could not be opened"),
+        }
+        self.store.tables()?.count(family, &origin, &tally, received, expired);
+        Ok(())
+    }
+
+    /// Opens a frame and takes its rows through gate 1; a frame without rows is only checked to be genuine.
+    fn open(
+        &self,
+        frame: Sealed,
+        rows: u32,
+        origin: &Origin,
+    ) -> Result<Option<AnonymizedBatch>, Error> {
+        let gate = &self.store.gate;
+        if rows == 0 {
+            return gate.authenticate(frame).map(|_| None);
+        }
+        let batch = gate.open(frame)?;
+        gate.anonymize(batch, origin, (self.store.clock)()).map(Some)
+    }
+
+    /// Commits what was read, with positions and manifest.
+    async fn commit(&mut self) -> anyhow::Result<()> {
+        let next: Vec<(u16, u64)> = (0..).zip(self.cursors.iter().copied()).collect();
+        let now = (self.store.clock)();
+        let context = ManifestContext { geo_build: self.store.resolver.geo_build() };
+        let tables = self.store.tables()?;
+        if next.iter().all(|&(partition, next)| tables.next(partition) == next) {
+            return Ok(());
+        }
+        let committed = tables.commit(&next, now, context).await?;
+        self.progress.committed_ms.store(now.0, Ordering::Relaxed);
+        metrics::counter!("quorate_committed_rows_total").increment(committed.rows);
+        metrics::counter!("quorate_commits_total").increment(1);
+        Ok(())
+    }
+
+    /// Commits all that the log held when called, and notes up to when all is complete.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the log or the tables report; nothing is lost by it.
+    pub async fn drain(&mut self) -> anyhow::Result<()> {
+        let began = (self.store.clock)();
+        let mut ends = Vec::with_capacity(self.cursors.len());
+        for partition in 0..self.store.log.partitions() {
+            ends.push(self.store.log.end(Partition(partition)).await?.0);
+        }
+        while self.cursors.iter().zip(&ends).any(|(cursor, end)| cursor < end) {
+            self.progress.backlog_frames.store(self.backlog(&ends), Ordering::Relaxed);
+            if !self.read().await? {
+                anyhow::bail!("the log gave no frame before its end");
+            }
+        }
+        self.commit().await?;
+        self.progress.backlog_frames.store(0, Ordering::Relaxed);
+        self.progress.complete_until_ms.store(began.plus(-IN_FLIGHT_MS).0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn backlog(&self, ends: &[u64]) -> u64 {
+        self.cursors.iter().zip(ends).map(|(cursor, end)| end.saturating_sub(*cursor)).sum()
+    }
+
+    /// Drains, releases the periods that are closed, then removes what has lived long enough: in this order, so that
+    /// rows are counted before they die.
+    ///
+    /// # Errors
+    ///
+    /// The first part that failed; what was done before it stands.
+    pub async fn maintain(&mut self) -> anyhow::Result<usize> {
+        self.drain().await?;
+        let now = (self.store.clock)();
+        let complete = self.progress.complete_until();
+        let released = self.store.disclosure.release_closed(now, &|_| complete).await?;
+        if !released.is_empty() {
+            tracing::info!(periods = released.len(), "released closed periods");
+        }
+        self.store.tables()?.maintain(now).await?;
+        self.retire(now, complete).await?;
+        Ok(released.len())
+    }
+
+    /// Removes frames and keys at the end of their life.
+    async fn retire(&mut self, now: Millis, complete: Millis) -> anyhow::Result<()> {
+        let hours = |hours: u32| i64::from(hours) * HOUR_MS;
+        let keep = hours(self.store.config.log.raw_retention_hours);
+        let keep_max = hours(self.store.config.log.raw_retention_max_hours);
+        // The hour that holds `complete` is still being written to; the one before it is not.
+        let sealed_through = complete.hour().checked_sub(1);
+        let due = now.plus(-keep).hour().checked_sub(1);
+        if let (Some(sealed), Some(due)) = (sealed_through, due) {
+            let removed = self.store.log.remove_through(sealed.min(due)).await?;
+            if removed > 0 {
+                tracing::info!(frames = removed, "removed frames at the end of their life");
+            }
+        }
+        let retired =
+            self.store.ring.retire(&self.store.package, now, sealed_through, keep, keep_max)?;
+        if !retired.is_empty() {
+            tracing::info!(keys = retired.len(), "destroyed keys at the end of their life");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! The service: three ports and the worker, started together and stopped in the order in which events flow.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anonymizer::{Geo, Resolver};
+use anyhow::Context;
+use axum_server::Handle;
+use query::Statistics;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::operator::{self, Operator};
+use crate::pipeline::{Progress, Request, Worker};
+use crate::store::Store;
+use crate::telemetry;
+
+/// How often a configured country database is looked at for a newer version.
+const GEO_RELOAD_EVERY: Duration = Duration::from_secs(60);
+/// How long open requests may take to finish when the service stops.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// A running service.
+pub struct Service {
+    /// Where events are posted.
+    pub ingest: SocketAddr,
+    /// Where statistics are read.
+    pub query: SocketAddr,
+    /// Where the operator looks.
+    pub operator: SocketAddr,
+    /// How far the worker is.
+    pub progress: Arc<Progress>,
+    server: Arc<ingest::Server>,
+    handles: Vec<Handle>,
+    tasks: Vec<JoinHandle<()>>,
+    requests: mpsc::Sender<Request>,
+    worker: JoinHandle<Worker>,
+}
+
+impl Service {
+    /// Starts everything on an open store.
+    ///
+    /// # Errors
+    ///
+    /// If a port is taken, or a certificate cannot be read.
+    pub async fn start(store: Store) -> anyhow::Result<Self> {
+        let metrics = telemetry::metrics()?;
+        let config = store.config.clone();
+        let package = Arc::clone(&store.package);
+        let clock = Arc::clone(&store.clock);
+        let progress = Arc::new(Progress::default());
+        let server = ingest::serve(
+            config.ingest.clone(),
+            Arc::clone(&package),
+            Arc::clone(&store.resolver),
+            Arc::clone(&store.gate),
+            Arc::clone(&store.log),
+            config.sources.clone(),
+            Arc::clone(&clock),
+        )
+        .await?;
+        let server = Arc::new(server);
+
+        let (tables, ledger) = (config.statistics_dir(), config.ledger_dir());
+        let statistics = Arc::new(Statistics::new(Arc::clone(&package), tables, ledger));
+        let readers = query::router(statistics, config.readers.clone(), Arc::clone(&clock));
+        let status = operator::router(Operator {
+            metrics,
+            progress: Arc::clone(&progress),
+            server: Arc::clone(&server),
+            log: Arc::clone(&store.log),
+            disclosure: Arc::clone(&store.disclosure),
+            clock,
+        });
+        let (query, query_handle, query_task) = listen(config.query.listen, readers)?;
+        let (operator, operator_handle, operator_task) = listen(config.operator.listen, status)?;
+
+        let mut tasks = vec![query_task, operator_task];
+        if let Some(file) = config.resolve.geo_database {
+            tasks.push(tokio::spawn(reload_geo(file, Arc::clone(&store.resolver))));
+        }
+        let (requests, inbox) = mpsc::channel(16);
+        let worker = Worker::new(store, Arc::clone(&progress))?;
+        // Encoding and syncing block: the worker has a thread of its own, so that no request waits behind a commit.
+        let runtime = tokio::runtime::Handle::current();
+        let worker = tokio::task::spawn_blocking(move || runtime.block_on(worker.run(inbox)));
+        Ok(Self {
+            ingest: server.addr,
+            query,
+            operator,
+            progress,
+            server,
+            handles: vec![query_handle, operator_handle],
+            tasks,
+            requests,
+            worker,
+        })
+    }
+
+    /// Returns when all that was acknowledged before the call is committed.
+    ///
+    /// # Errors
+    ///
+    /// If the worker could not; it goes on trying by itself.
+    pub async fn drain(&self) -> anyhow::Result<()> {
+        let (done, answer) = oneshot::channel();
+        self.requests.send(Request::Drain(done)).await.context("the worker has stopped")?;
+        answer.await.context("the worker could not commit; its log lines say why")
+    }
+
+    /// Drains, releases what is closed, removes what is due; gives the number of released periods.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::drain`].
+    pub async fn maintain(&self) -> anyhow::Result<usize> {
+        let (done, answer) = oneshot::channel();
+        self.requests.send(Request::Maintain(done)).await.context("the worker has stopped")?;
+        answer.await.context("the round of maintenance failed; its log lines say why")
+    }
+
+    /// Stops in the order in which events flow: door, builders, worker; gives the worker and its store back.
+    ///
+    /// # Errors
+    ///
+    /// If the worker panicked.
+    pub async fn stop(self) -> anyhow::Result<Worker> {
+        self.server.stop().await;
+        for handle in &self.handles {
+            handle.graceful_shutdown(Some(STOP_WITHIN));
+        }
+        for task in self.tasks {
+            task.abort();
+        }
+        drop(self.requests);
+        self.worker.await.context("the worker panicked")
+    }
+}
+
+fn listen(
+    address: SocketAddr,
+    router: axum::Router,
+) -> anyhow::Result<(SocketAddr, Handle, JoinHandle<()>)> {
+    let listener = std::net::TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {address}: is it in use?"))?;
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
+    let handle = Handle::new();
+    let server = axum_server::from_tcp(listener).handle(handle.clone());
+    let task = tokio::spawn(async move {
+        if let Err(error) = server.serve(router.into_make_service()).await {
+            tracing::error!(%bound, "a port stopped serving: {error}");
+        }
+    });
+    Ok((bound, handle, task))
+}
+
+/// Looks at the file's time of change now and then; a file that cannot be used leaves the old one in force.
+async fn reload_geo(file: PathBuf, resolver: Arc<Resolver>) {
+    let changed = || std::fs::metadata(&file).and_then(|meta| meta.modified()).ok();
+    let mut seen = changed();
+    loop {
+        tokio::time::sleep(GEO_RELOAD_EVERY).await;
+        let now = changed();
+        if now == seen || now.is_none() {
+            continue;
+        }
+        seen = now;
+        match Geo::open(&file) {
+            Ok(geo) => {
+                resolver.reload_geo(geo);
+                tracing::info!("the country database was reloaded");
+            }
+            Err(error) => tracing::error!("the changed country database is not used: {error}"),
+        }
+    }
+}

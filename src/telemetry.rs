@@ -1,0 +1,48 @@
+//! Log lines and metrics of the process itself.
+
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{FilterExt, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// Crates whose log lines are written by us, and hence checked to hold nothing personal.
+const OURS: [&str; 8] =
+    ["quorate", "anonymizer", "disclosure", "ingest", "query", "schemas", "sink", "transport"];
+
+static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Writes log lines to standard error, as `RUST_LOG` asks (default `info`).
+///
+/// Other people's crates say nothing, whatever is asked: at `trace` an HTTP library may print headers, and those hold
+/// addresses and keys. Their errors come back to us as results.
+pub fn log_to_stderr() {
+    let asked =
+        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let ours = Targets::new().with_targets(OURS.map(|name| (name, Level::TRACE)));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_filter(asked.and(ours));
+    // A second call (tests start several services in one process) keeps the first subscriber.
+    drop(tracing_subscriber::registry().with(lines).try_init());
+}
+
+/// The process's metrics, in Prometheus' text form when rendered.
+///
+/// # Errors
+///
+/// If another recorder was installed before.
+pub fn metrics() -> anyhow::Result<PrometheusHandle> {
+    if let Some(handle) = METRICS.get() {
+        return Ok(handle.clone());
+    }
+    let handle = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+    Ok(METRICS.get_or_init(|| handle).clone())
+}

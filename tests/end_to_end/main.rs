@@ -1,0 +1,11 @@
+//! The whole way, from outside: the real binary, real sockets, real files.
+//!
+//! One test binary, so that the dependencies are linked once. Each test has a folder and ports of its own.
+
+mod canary;
+mod conservation;
+mod demo;
+mod first_event;
+mod planted;
+mod readers;
+mod support;

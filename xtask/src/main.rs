@@ -1,0 +1,63 @@
+//! The project's own chores: `cargo xtask test`, `bench`, `python`, `advisories`.
+//!
+//! What CI runs is what a developer runs: `.ci/run` calls `cargo xtask test` and nothing else.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
+
+mod dependencies;
+mod documentation;
+mod files;
+mod python;
+mod shell;
+mod steps;
+
+use std::process::ExitCode;
+
+use shell::{Outcome, cargo, fail, repository};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test [STEP…]       every check, or only the named ones, in this order:
+                       format        rustfmt changes nothing
+                       files         nothing ignored or unfinished, nothing large, no path of a machine
+                       edges         crates see each other as DESIGN draws it
+                       features      the tests build what `cargo run` has built
+                       licences      licences, bans and sources of all dependencies
+                       python        readers of other languages are at hand
+                       build         everything compiles, with lints, warnings denied
+                       tests         unit, property, pipeline and end-to-end tests, benches once
+                       documentation doc tests, and the docs without a warning
+  bench [OPTION…]    the pipeline against the reference program; `cargo xtask bench --help`
+  python             makes target/python with the readers that the tests use
+  advisories         known vulnerabilities and yanked versions; needs the advisory database
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if documentation::is_called_by_cargo() {
+        return documentation::main(&arguments);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments.as_slice() {
+        ["test", only @ ..] => steps::run(only),
+        ["bench", options @ ..] => bench(options),
+        ["python"] => python::prepare(),
+        ["advisories"] => dependencies::advisories(),
+        _ => fail(USAGE),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds the shipped binary and the harness as they ship, and measures.
+fn bench(options: &[&str]) -> Outcome {
+    cargo(&["build", "--release", "--package", "quorate", "--package", "benches", "--bins"])?;
+    let mut harness = std::process::Command::new(repository().join("target/release/harness"));
+    shell::run(harness.args(options).current_dir(repository()))
+}

@@ -1,0 +1,52 @@
+//! The Python readers that the tests use: in a folder of their own, nothing on the machine is changed.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::shell::{Outcome, fail, output, repository, run};
+
+/// What is installed, with versions.
+const REQUIREMENTS: &str = "tests/end_to_end/requirements.txt";
+
+/// What was installed last; the folder is made anew when the two differ.
+const INSTALLED: &str = "target/python/installed.txt";
+
+/// The interpreter that has the readers; the tests know it under the same name.
+fn interpreter() -> PathBuf {
+    repository().join("target/python/bin/python")
+}
+
+/// Makes `target/python`, unless it is there and holds the wanted versions.
+pub(crate) fn prepare() -> Outcome {
+    let wanted = std::fs::read_to_string(repository().join(REQUIREMENTS))
+        .map_err(|error| format!("cannot read {REQUIREMENTS}: {error}"))?;
+    let installed = std::fs::read_to_string(repository().join(INSTALLED));
+    if installed.is_ok_and(|installed| installed == wanted) && interpreter().is_file() {
+        println!("target/python is there");
+        return Ok(());
+    }
+    let folder = repository().join("target/python");
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv", "--clear"]).arg(&folder).current_dir(repository());
+    if let Err(why) = run(&mut venv) {
+        return fail(format!(
+            "{why}\nCould not make a Python environment. The tests read the tables with Python's \
+             deltalake and DuckDB: install Python 3.10 or newer with venv (Debian: python3-venv)."
+        ));
+    }
+    let mut pip = Command::new(interpreter());
+    pip.args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--requirement"])
+        .arg(REQUIREMENTS)
+        .current_dir(repository());
+    if let Err(why) = run(&mut pip) {
+        return fail(format!(
+            "{why}\nCould not get the Python packages of {REQUIREMENTS}: is PyPI, or the index that \
+             pip is set up for, within reach?"
+        ));
+    }
+    let mut imported = Command::new(interpreter());
+    imported.args(["-c", "import deltalake, duckdb, pyarrow; print(deltalake.__version__)"]);
+    println!("deltalake {}", output(&mut imported)?.trim());
+    std::fs::write(repository().join(INSTALLED), wanted)
+        .map_err(|error| format!("cannot write {INSTALLED}: {error}"))
+}

@@ -1,0 +1,65 @@
+//! Running other programs, from the root of the repository.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What is left to say when something went wrong.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+/// An error of these words.
+pub(crate) fn fail<T>(why: impl Into<String>) -> Outcome<T> {
+    Err(why.into())
+}
+
+/// The root of the repository.
+pub(crate) fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("this crate lies in a folder of the repository").to_owned()
+}
+
+/// Runs `command` with its output on the terminal.
+pub(crate) fn run(command: &mut Command) -> Outcome {
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => fail(format!("{} failed: {status}", name(command))),
+        Err(error) => fail(format!("cannot run {}: {error}", name(command))),
+    }
+}
+
+/// Runs `command` and returns what it printed; its errors go to the terminal.
+pub(crate) fn output(command: &mut Command) -> Outcome<String> {
+    let done = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot run {}: {error}", name(command)))?;
+    if !done.status.success() {
+        return fail(format!("{} failed: {}", name(command), done.status));
+    }
+    String::from_utf8(done.stdout).map_err(|_| format!("{} printed no text", name(command)))
+}
+
+/// Cargo, as this program was started by it, at the root of the repository.
+pub(crate) fn cargo_command(arguments: &[&str]) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(repository());
+    command
+}
+
+/// Runs cargo with these arguments.
+pub(crate) fn cargo(arguments: &[&str]) -> Outcome {
+    run(&mut cargo_command(arguments))
+}
+
+/// Runs cargo with these arguments and returns what it printed.
+pub(crate) fn cargo_output(arguments: &[&str]) -> Outcome<String> {
+    output(&mut cargo_command(arguments))
+}
+
+/// `cargo test`, as it was typed, without the folder of the program.
+fn name(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let mut words = vec![program.file_name().unwrap_or(program.as_os_str()).to_string_lossy()];
+    words.extend(command.get_args().map(|argument| argument.to_string_lossy()));
+    words.join(" ")
+}
