@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
 
 use crate::commands::{
     access, import, init, keyring, policy, query, release, run, sql, status, try_event, version,
@@ -64,7 +65,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::log_to_stderr();
+    // A demo is a screen to look at; what a service does is told as it happens.
+    let is_demo = matches!(cli.command, Command::Demo(_));
+    telemetry::log_to_stderr(if is_demo { LevelFilter::WARN } else { LevelFilter::INFO });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error)),

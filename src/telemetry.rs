@@ -18,13 +18,12 @@ const OURS: [&str; 8] =
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Writes log lines to standard error, as `RUST_LOG` asks (default `info`).
+/// Writes log lines to standard error, as `RUST_LOG` asks, else from `default` on.
 ///
 /// Other people's crates say nothing, whatever is asked: at `trace` an HTTP library may print headers, and those hold
 /// addresses and keys. Their errors come back to us as results.
-pub fn log_to_stderr() {
-    let asked =
-        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+pub fn log_to_stderr(default: LevelFilter) {
+    let asked = EnvFilter::builder().with_default_directive(default.into()).from_env_lossy();
     let ours = Targets::new().with_targets(OURS.map(|name| (name, Level::TRACE)));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)

@@ -226,10 +226,11 @@ mod tests {
         let list = vec![
             json!({"type": "a", "boot": 1, "seq": 1, "x": 1}),
             json!({"type": "a", "boot": 1, "seq": 2}),
+            json!({"type": "a", "boot": 1, "seq": 3, "x": 1}),
         ];
         let (common, list) = factor(list);
         assert_eq!(Value::Object(common), json!({"type": "a", "boot": 1}));
-        assert_eq!(list, [json!({"seq": 1, "x": 1}), json!({"seq": 2})]);
+        assert_eq!(list, [json!({"seq": 1, "x": 1}), json!({"seq": 2}), json!({"seq": 3, "x": 1})]);
     }
 
     #[test]

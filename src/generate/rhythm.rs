@@ -58,11 +58,8 @@ impl Iterator for Rhythm {
         let (from, to) = (self.at, self.slot_end(self.at));
         self.weight_given += weight(from, to);
         self.at = to;
-        let due = if to == self.to {
-            self.events
-        } else {
-            share(self.events, self.weight_given / self.weight_total)
-        };
+        // The weights were added up in the same order before, so the last share is exactly the whole.
+        let due = share(self.events, self.weight_given / self.weight_total);
         let events = due.saturating_sub(self.given);
         self.given += events;
         Some(Slot { from, to, events })

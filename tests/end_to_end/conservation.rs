@@ -19,13 +19,11 @@ fn expected(summary: &Path) -> BTreeMap<String, u64> {
     let total = summary["total"].as_object().unwrap();
     let mut counts = BTreeMap::new();
     for (name, count) in total {
-        match count {
-            Value::Object(reasons) => {
-                counts.extend(reasons.iter().map(|(name, n)| (name.clone(), n.as_u64().unwrap())));
-            }
-            count => {
-                counts.insert(name.clone(), count.as_u64().unwrap());
-            }
+        if let Some(reasons) = count.as_object() {
+            let reasons = reasons.iter();
+            counts.extend(reasons.map(|(name, count)| (name.clone(), count.as_u64().unwrap())));
+        } else {
+            counts.insert(name.clone(), count.as_u64().unwrap());
         }
     }
     counts.retain(|_, count| *count > 0);

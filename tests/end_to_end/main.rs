@@ -2,6 +2,8 @@
 //!
 //! One test binary, so that the dependencies are linked once. Each test has a folder and ports of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod canary;
 mod conservation;
 mod demo;

@@ -35,9 +35,11 @@ fn forms() -> Vec<(&'static str, Vec<u8>)> {
     forms
 }
 
-/// Every kind of place that a service writes to, as a function that plants bytes there below a folder
-/// and returns the file that holds them.
-const PLACES: &[(&str, fn(&Path, &[u8]) -> PathBuf)] = &[
+/// Plants bytes below a folder, and returns the file or store that holds them.
+type Plant = fn(&Path, &[u8]) -> PathBuf;
+
+/// Every kind of place that a service writes to.
+const PLACES: &[(&str, Plant)] = &[
     ("standard error", |root, leak| {
         write(root, "outputs/stderr.txt", &line(b"TRACE ingest: ", leak))
     }),

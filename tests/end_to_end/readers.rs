@@ -45,12 +45,8 @@ fn python_reads_events_and_statistics_with_the_right_counts() {
         }
     }
 
-    let statistics: Vec<&String> = tables
-        .as_object()
-        .unwrap()
-        .keys()
-        .filter_map(|name| name.starts_with("statistics/").then_some(name))
-        .collect();
+    let statistics: Vec<&String> =
+        tables.as_object().unwrap().keys().filter(|name| name.starts_with("statistics/")).collect();
     assert!(!statistics.is_empty(), "a closed hour gives a statistic: {tables}");
     for name in statistics {
         let table = name.trim_start_matches("statistics/");
