@@ -24,7 +24,7 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// Names of an event's own parts and of the envelope around it.
-const ENVELOPE: [&str; 13] = [
+const ENVELOPE: [&str; 15] = [
     "type",
     "id",
     "boot",
@@ -34,6 +34,8 @@ const ENVELOPE: [&str; 13] = [
     "sent_uptime_ms",
     "consent",
     "end_user",
+    "received",
+    "signals",
     "common",
     "events",
     "unattributed_events",
