@@ -39,10 +39,19 @@ pub(crate) fn output(command: &mut Command) -> Outcome<String> {
 }
 
 /// Cargo, as this program was started by it, at the root of the repository.
+///
+/// What cargo told this program about itself is taken away: a build script that asks for its own name and version
+/// (ring's does) would seem to have changed, and half of the dependencies would be built a second time.
 pub(crate) fn cargo_command(arguments: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.args(arguments).current_dir(repository());
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| told.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
@@ -62,4 +71,19 @@ fn name(command: &Command) -> String {
     let mut words = vec![program.file_name().unwrap_or(program.as_os_str()).to_string_lossy()];
     words.extend(command.get_args().map(|argument| argument.to_string_lossy()));
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_is_not_told_what_it_told_us() {
+        // Cargo runs tests with these, too.
+        for name in ["CARGO_PKG_NAME", "CARGO_PKG_VERSION_MAJOR", "CARGO_MANIFEST_DIR"] {
+            assert!(std::env::var_os(name).is_some(), "{name}");
+            let command = cargo_command(&[]);
+            assert!(command.get_envs().any(|removed| removed == (name.as_ref(), None)), "{name}");
+        }
+    }
 }
