@@ -22,7 +22,7 @@ pub enum SourceCommand {
         /// Families it may send; without any: all.
         #[arg(long = "family")]
         families: Vec<String>,
-        /// Origins from which pages of a site may post, such as https://www.example.org.
+        /// Origins from which pages of a site may post, such as `https://www.example.org`.
         #[arg(long = "origin")]
         origins: Vec<String>,
     },
