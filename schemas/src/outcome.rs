@@ -66,6 +66,14 @@ pub enum Note {
     SignalGpc,
     /// Requests that carried `DNT: 1`, counted in events.
     SignalDnt,
+    /// Stored rows removed because their contributor was erased.
+    Erased,
+    /// Stored rows removed because their frame, replayed, no longer gives them.
+    ReplayedRemoved,
+    /// Rows added because their frame, replayed, gives them now.
+    ReplayedAdded,
+    /// Stored rows that another took the place of when their frame was replayed.
+    ReplayedChanged,
 }
 
 macro_rules! names {
@@ -94,6 +102,8 @@ names! {
     Note {
         Undeclared = "undeclared", ClockUnknown = "clock_unknown", Otherwise = "otherwise", Nulled = "nulled",
         WithoutContributor = "without_contributor", SignalGpc = "signal_gpc", SignalDnt = "signal_dnt",
+        Erased = "erased", ReplayedRemoved = "replayed_removed", ReplayedAdded = "replayed_added",
+        ReplayedChanged = "replayed_changed",
     }
 }
 

@@ -129,6 +129,9 @@ pub enum SinkError {
     /// The package has no such family.
     #[error("the package has no family number {0}")]
     NoFamily(usize),
+    /// Rows wait for a commit: commit them first, so that the table holds all there is.
+    #[error("rows wait for a commit, so stored ones cannot be rewritten")]
+    Uncommitted,
     /// An earlier call failed half-way; what was written since the last commit is void. Open the sink again.
     #[error("an earlier write failed: open the sink again")]
     Failed,

@@ -22,18 +22,21 @@
 
 mod arrange;
 mod dedupe;
+mod erase;
 mod error;
 mod files;
 mod ledger;
 mod life;
 mod maintain;
 mod manifest;
+mod rewrite;
 mod sink;
 mod table;
 mod writer;
 
 use std::path::PathBuf;
 
+pub use erase::Erased;
 pub use error::SinkError;
 pub use ledger::outcomes;
 pub use maintain::Maintained;

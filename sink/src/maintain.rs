@@ -13,7 +13,7 @@ use crate::table::{Change, Stored, Table};
 
 /// A table's log is replaced by a checkpoint when it has this many entries, or when a file was removed.
 const ENTRIES_MAX: usize = 64;
-const ROW_GROUP_ROWS: usize = 128 * 1024;
+pub(crate) const ROW_GROUP_ROWS: usize = 128 * 1024;
 
 /// What maintenance did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,8 +112,8 @@ impl Sink {
             let table = &self.families[family].table;
             // As many columns as the table ever had: the package may know fewer.
             let shape = Shape::new(table.name(), table.dir(), &*table.schema()?, ROW_GROUP_ROWS);
-            let day =
-                day(&group).ok_or_else(|| SinkError::damaged(table.name(), "a file's day"))?;
+            let day = group.first().and_then(Stored::day_number);
+            let day = day.ok_or_else(|| SinkError::damaged(table.name(), "a file's day"))?;
             let add = arrange::rewrite(table, &shape, day, &group)?;
             done.compacted_files += group.len() as u64;
             let time = now.truncate(grain_ms);
@@ -152,9 +152,4 @@ async fn clean(table: &Table, touched: bool) -> Result<(), SinkError> {
         table.checkpoint().await?;
     }
     Ok(())
-}
-
-fn day(files: &[Stored]) -> Option<i32> {
-    let day = files.first()?.day.as_deref()?;
-    Some(Millis::parse(&format!("{day}T00:00:00Z"))?.day())
 }

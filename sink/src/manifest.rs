@@ -23,8 +23,8 @@ pub(crate) struct Manifest {
     pub(crate) policy: String,
     /// Digest of the package that enforced it.
     pub(crate) digest: String,
-    /// Build of the country database, RFC 3339.
-    pub(crate) geo_build: String,
+    /// Build of the country database, RFC 3339; none where no row came in.
+    pub(crate) geo_build: Option<String>,
     /// The hour of the commit, RFC 3339. No finer: positions lie in the rows, and would tell their times.
     pub(crate) hour: String,
     /// Key epochs of the rows.
@@ -112,7 +112,7 @@ impl Manifest {
     pub(crate) fn new(
         package: &Package,
         family: Option<usize>,
-        context: ManifestContext,
+        context: Option<ManifestContext>,
         hour: Millis,
         partitions: BTreeMap<u16, Counts>,
     ) -> Self {
@@ -120,7 +120,7 @@ impl Manifest {
             family: family.map(|family| package.families[family].name.clone()),
             policy: package.version.clone(),
             digest: package.digest.to_string(),
-            geo_build: context.geo_build.to_string(),
+            geo_build: context.map(|context| context.geo_build.to_string()),
             hour: hour.to_string(),
             epochs: BTreeSet::new(),
             partitions,
@@ -176,7 +176,7 @@ mod tests {
             family: Some("web".to_owned()),
             policy: "1".to_owned(),
             digest: "00".to_owned(),
-            geo_build: "2026-01-01T00:00:00.000Z".to_owned(),
+            geo_build: Some("2026-01-01T00:00:00.000Z".to_owned()),
             hour: hour.to_owned(),
             epochs: BTreeSet::from([i32::try_from(stored).unwrap()]),
             partitions: BTreeMap::from([(3, counts)]),

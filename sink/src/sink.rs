@@ -15,6 +15,7 @@ use crate::files::{DataFile, Shape};
 use crate::ledger::Ledger;
 use crate::life::{self, Life};
 use crate::manifest::{Counts, Manifest, ManifestContext, OutcomeRow};
+use crate::rewrite::REWRITE;
 use crate::table::{Change, Table};
 use crate::writer::Writers;
 use crate::{IMPORT, SinkConfig};
@@ -131,6 +132,11 @@ impl Sink {
         sink.know_positions().await?;
         sink.complete_ledger().await?;
         for family in 0..sink.families.len() {
+            if sink.families[family].table.position(REWRITE).await?.is_some() {
+                sink.wipe(family).await?;
+            }
+        }
+        for family in 0..sink.families.len() {
             let table = &sink.families[family].table;
             sink.index.catch_up(&sink.package, family, table).await?;
         }
@@ -172,7 +178,9 @@ impl Sink {
             let own = &self.families[family];
             let application = table_application(own.table.name());
             let recorded = self.ledger.position(&application).await?;
-            let mut behind = false;
+            // A rewriting moves no position of the log.
+            let rewritten = own.table.position(REWRITE).await?;
+            let mut behind = rewritten > self.ledger.position(&rewrite_application(own)).await?;
             for (&partition, &position) in &own.next {
                 let said = self.ledger.position(&self.application(partition)).await?.unwrap_or(0);
                 behind |= position > said;
@@ -182,7 +190,9 @@ impl Sink {
                 let manifests = own.table.manifests(recorded).await?;
                 let commits = manifests.len();
                 tracing::info!(table = %own.table.name(), commits, "ledger completed");
-                self.ledger.append(&manifests, vec![(application, version)]).await?;
+                let mut positions = vec![(application, version)];
+                positions.extend(rewritten.map(|number| (rewrite_application(own), number)));
+                self.ledger.append(&manifests, positions).await?;
                 self.families[family].recorded = Some(version);
             } else {
                 self.families[family].recorded = recorded;
@@ -334,6 +344,11 @@ impl Sink {
         self.pending().bytes >= self.config.commit_bytes
     }
 
+    /// Whether anything was written or counted since the last commit.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.rows > 0 || !self.counts.is_empty()
+    }
+
     pub(crate) fn set_failed(&mut self, failed: bool) {
         self.failed = failed;
     }
@@ -408,7 +423,7 @@ impl Sink {
             }
             let hour = now.truncate(HOUR_MS);
             let mut manifest =
-                Manifest::new(&self.package, Some(family), context, hour, partitions);
+                Manifest::new(&self.package, Some(family), Some(context), hour, partitions);
             manifest.epochs = files.iter().map(|file| file.epoch).collect();
             if !files.is_empty() {
                 self.commit_family(family, &files, next, &manifest, now).await?;
@@ -421,7 +436,8 @@ impl Sink {
         }
         if let Some(partitions) = counts.remove(&None) {
             let hour = now.truncate(HOUR_MS);
-            manifests.push(Manifest::new(&self.package, None, context, hour, partitions));
+            let manifest = Manifest::new(&self.package, None, Some(context), hour, partitions);
+            manifests.push(manifest);
         }
         Ok((committed, manifests))
     }
@@ -505,6 +521,11 @@ impl Sink {
 /// `<log id>/<partition>`.
 fn log_application(log_id: &str, partition: u16) -> String {
     format!("{log_id}/{partition}")
+}
+
+/// Under this name the ledger keeps the number of the last rewriting of a table that it knows of.
+pub(crate) fn rewrite_application(family: &FamilyTable) -> String {
+    format!("{}/{REWRITE}", family.table.name())
 }
 
 /// Under a table's name the ledger keeps the version up to which it has the table's manifests.

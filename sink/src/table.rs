@@ -58,6 +58,13 @@ pub(crate) struct Stored {
     pub(crate) label: Option<Label>,
 }
 
+impl Stored {
+    /// The day of its rows, counted from 1970; none if the path or another program says no day.
+    pub(crate) fn day_number(&self) -> Option<i32> {
+        Some(Millis::parse(&format!("{}T00:00:00Z", self.day.as_deref()?))?.day())
+    }
+}
+
 /// What a commit changes.
 #[derive(Default)]
 pub(crate) struct Change<'a> {
@@ -240,12 +247,10 @@ impl Table {
     ///
     /// A writer that holds the same position and committed since refuses this one: [`SinkError::Fenced`].
     pub(crate) async fn commit(&mut self, change: Change<'_>) -> Result<(), SinkError> {
-        let operation = match (change.rearranged, change.add.is_empty()) {
+        let operation = match (change.rearranged, change.remove.is_empty()) {
             (true, _) => DeltaOperation::Optimize { predicate: None, target_size: 0 },
-            (false, true) if !change.remove.is_empty() => {
-                DeltaOperation::Delete { predicate: None }
-            }
-            (false, _) => DeltaOperation::Write {
+            (false, false) => DeltaOperation::Delete { predicate: None },
+            (false, true) => DeltaOperation::Write {
                 mode: SaveMode::Append,
                 partition_by: None,
                 predicate: None,
@@ -369,6 +374,22 @@ impl Table {
         let entry =
             |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.ends_with(".json"));
         Ok(names.flatten().filter(|file| entry(&file.file_name())).count())
+    }
+
+    /// Whether the log entries that are left tell of files that were removed.
+    pub(crate) fn tells_removed(&self) -> Result<bool, SinkError> {
+        let folder = self.dir.join("_delta_log");
+        for entry in std::fs::read_dir(&folder).map_err(SinkError::io("read", &folder))? {
+            let path = entry.map_err(SinkError::io("read", &folder))?.path();
+            if path.extension().is_none_or(|kind| kind != "json") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).map_err(SinkError::io("read", &path))?;
+            if text.lines().any(|line| line.starts_with("{\"remove\"")) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Replaces the log by a checkpoint of this version, so that it no longer names files of the past or tells when

@@ -68,8 +68,7 @@ impl Index {
         late_ms: i64,
     ) -> Result<(), SinkError> {
         let damaged = || SinkError::damaged(table.name(), "the day of a file");
-        let day = file.day.as_deref().and_then(|day| Millis::parse(&format!("{day}T00:00:00Z")));
-        let day = u32::try_from(day.ok_or_else(damaged)?.day()).map_err(|_| damaged())?;
+        let day = file.day_number().and_then(|day| u32::try_from(day).ok()).ok_or_else(damaged)?;
         // A row without a day of its own came in at most this much after its day. Later than true is safe: the key
         // is only kept longer.
         let committed = Millis::of_day(i32::try_from(day).unwrap_or(i32::MAX)).plus(late_ms);
@@ -85,7 +84,7 @@ impl Index {
 }
 
 /// The event keys of rows of one day.
-fn keys(rows: &RecordBatch, day: u32) -> Option<Vec<(Key, Place)>> {
+pub(crate) fn keys(rows: &RecordBatch, day: u32) -> Option<Vec<(Key, Place)>> {
     let hashes = rows.column_by_name(columns::EVENT_KEY)?.as_binary_opt::<i32>()?;
     let clocks = rows.column_by_name(columns::CLOCK)?.as_string_opt::<i32>()?;
     let partitions = rows.column_by_name(columns::PARTITION)?.as_primitive_opt::<Int32Type>()?;

@@ -68,7 +68,7 @@ impl Place {
 
 /// Day (or 0) and hash of an event key, as they lie in the index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
+pub(crate) struct Key {
     bucket: u32,
     hash: [u8; 16],
 }
@@ -297,6 +297,25 @@ impl Index {
                 }
             };
             batch.insert(keyspace, &key.encode()[..], &place.encode()[..]);
+        }
+        batch.commit()?;
+        Ok(())
+    }
+
+    /// Forgets these keys of committed rows, as far as they still stand for the row at that place.
+    pub(crate) fn forget(&mut self, family: usize, keys: &[(Key, Place)]) -> Result<(), SinkError> {
+        let known = &self.families[family];
+        let mut batch = self.database.batch();
+        for (key, place) in keys {
+            let spans = if key.bucket == 0 { &known.any } else { &known.days };
+            let encoded = key.encode();
+            for keyspace in spans.holding(span::of_day(key.bucket, spans.length()), key.bucket == 0)
+            {
+                let found = keyspace.get(encoded)?;
+                if found.is_some_and(|found| Place::decode(&found) == Some(*place)) {
+                    batch.remove(keyspace, &encoded[..]);
+                }
+            }
         }
         batch.commit()?;
         Ok(())

@@ -93,6 +93,12 @@ impl Spans {
         Ok(None)
     }
 
+    /// The keyspace of one span, or of all.
+    pub(super) fn holding(&self, span: u32, all: bool) -> impl Iterator<Item = &Keyspace> {
+        let chosen = self.spans.iter().filter(move |(own, _)| all || **own == span);
+        chosen.map(|(_, keyspace)| keyspace)
+    }
+
     /// The buckets of all keys, found by jumping from each to the next.
     pub(super) fn buckets(&self) -> Result<HashSet<u32>, SinkError> {
         let mut buckets = HashSet::new();

@@ -2,6 +2,7 @@
 
 mod commits;
 mod duplicates;
+mod erasure;
 mod maintenance;
 mod privacy;
 mod recovery;

@@ -100,7 +100,7 @@ async fn a_commit_carries_its_manifest() {
     let manifest = &manifests[0];
     assert_eq!((manifest.policy.as_str(), manifest.family.as_deref()), ("2026-01-01", Some("use")));
     assert_eq!(manifest.digest, store.package.digest.to_string());
-    assert_eq!(manifest.geo_build, "1970-01-01T00:00:00.000Z");
+    assert_eq!(manifest.geo_build.as_deref(), Some("1970-01-01T00:00:00.000Z"));
     assert_eq!(manifest.hour, "2026-03-02T10:00:00.000Z");
     assert_eq!(manifest.epochs.len(), 1);
     let counts = &manifest.partitions[&0];
