@@ -6,7 +6,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anonymizer::{Connection, RawEvent, Resolved, Resolver, Signals};
@@ -30,6 +29,7 @@ use crate::plan::Plan;
 use crate::respond::{Problem, receipt};
 use crate::rows::{Received, Report, Rows, Sending, assemble, people};
 use crate::stats::Stats;
+use crate::suspension::Suspensions;
 use crate::{address, report};
 
 const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
@@ -52,8 +52,8 @@ pub(crate) struct Door {
     pub(crate) addresses: Limiter<Option<IpAddr>>,
     pub(crate) stats: Stats,
     pub(crate) clock: Clock,
-    /// Set while taking events would lose them.
-    pub(crate) suspended: AtomicBool,
+    /// Why no events are taken now.
+    pub(crate) suspended: Suspensions,
 }
 
 /// Who sends, as far as the head of a request tells.
@@ -144,7 +144,7 @@ impl Door {
         site: Option<String>,
         body: Body,
     ) -> Result<Response<Body>, Problem> {
-        if self.suspended.load(Ordering::Relaxed) {
+        if self.suspended.any() {
             return Err(Problem::Suspended);
         }
         let head = self.head(peer, parts, site)?;

@@ -32,6 +32,7 @@ mod respond;
 mod rows;
 mod server;
 mod stats;
+mod suspension;
 #[cfg(test)]
 mod testing;
 mod tls;
@@ -45,3 +46,4 @@ pub use plan::Plan;
 pub use rows::{Change, Received, Refusal, Report, Rows, Sending, assemble};
 pub use server::{Server, serve};
 pub use stats::SourceStatus;
+pub use suspension::Suspension;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use crate::error::Error;
 use crate::limiter::Limiter;
 use crate::plan::Plan;
 use crate::stats::{SourceStatus, Stats};
+use crate::suspension::{Suspension, Suspensions};
 use crate::tls;
 
 /// How long open requests may take to finish when the service stops.
@@ -78,7 +78,7 @@ pub async fn serve(
         addresses: Limiter::new(config.address_requests_per_s),
         stats: Stats::default(),
         clock,
-        suspended: AtomicBool::new(false),
+        suspended: Suspensions::default(),
         config,
     });
     let mut watching = vec![tokio::spawn(registry.watch())];
@@ -138,13 +138,19 @@ impl Server {
     /// Whether events are being taken: not suspended, and the log takes frames.
     #[must_use]
     pub fn ready(&self) -> bool {
-        !self.door.suspended.load(Ordering::Relaxed) && self.door.batcher.failures() < FAILURES_MAX
+        !self.door.suspended.any() && self.door.batcher.failures() < FAILURES_MAX
     }
 
-    /// Answers 503 from now on, or takes events again: for when what is acknowledged could not be kept, as shortly
-    /// before the sealing key of frames dies that are not committed.
-    pub fn suspend(&self, suspended: bool) {
-        self.door.suspended.store(suspended, Ordering::Relaxed);
+    /// Answers 503 from now on for this reason, or lifts it: for when what is acknowledged could not be kept. Events
+    /// are taken while no reason stands. True if that changed anything.
+    pub fn suspend(&self, reason: Suspension, suspended: bool) -> bool {
+        self.door.suspended.set(reason, suspended)
+    }
+
+    /// Why no events are taken now; empty while they are.
+    #[must_use]
+    pub fn suspensions(&self) -> Vec<Suspension> {
+        self.door.suspended.reasons()
     }
 
     /// Stops accepting, answers what is pending, and makes durable what is in memory.

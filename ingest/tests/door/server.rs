@@ -352,11 +352,11 @@ async fn nothing_is_acknowledged_that_the_log_did_not_take() {
 async fn a_suspended_door_answers_503() {
     let house = House::open(config()).await;
     assert!(house.server.ready());
-    house.server.suspend(true);
+    house.server.suspend(ingest::Suspension::Space, true);
     let answer = house.post(event(1)).await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("60")));
     assert!(!house.server.ready());
-    house.server.suspend(false);
+    house.server.suspend(ingest::Suspension::Space, false);
     assert_eq!(house.post(event(1)).await.status, 202);
 }
 
