@@ -30,7 +30,7 @@ enum Command {
     /// Makes a folder to start from: a policy package, a configuration, a device key and a reader token.
     Init(init::Args),
     /// Runs the service: events in, statistics out.
-    Run,
+    Run(run::Args),
     /// Who may post events.
     #[command(subcommand)]
     Source(access::SourceCommand),
@@ -89,7 +89,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Demo(args) => demo::run(args).await,
         Command::Init(args) => init::run(&args),
-        Command::Run => run::run(config()?).await,
+        Command::Run(args) => run::run(args, config()?).await,
         Command::Source(command) => access::source(command, &config()?),
         Command::Reader(command) => access::reader(command, &config()?),
         Command::Status(args) => status::run(&args, config()?).await,

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod generate;
 pub mod operator;
 pub mod pipeline;
+pub mod rehearsal;
 pub mod scan;
 pub mod service;
 pub mod store;

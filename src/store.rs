@@ -13,6 +13,7 @@ use transport::embedded::EmbeddedLog;
 use transport::{Log, Partition};
 
 use crate::config::Config;
+use crate::rehearsal;
 
 /// Memory for computing statistics, in bytes; what needs more goes to files.
 const RELEASE_BYTES: usize = 256 << 20;
@@ -122,6 +123,7 @@ impl Store {
     /// If another process has it, or any part cannot be opened.
     pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let lock = DataLock::take(&config.data)?;
+        let clock = rehearsal::clock(&config.data, &clock)?;
         let package = package(config.policy.as_deref())?;
         let ring = key_ring(&config, &clock)?;
         let resolver = resolver(&config, &package, &ring)?;
@@ -199,12 +201,12 @@ fn fresh_spill(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Holds a data folder for one process, and lets go when dropped.
-struct DataLock {
+pub(crate) struct DataLock {
     _file: File,
 }
 
 impl DataLock {
-    fn take(data: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn take(data: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(data)
             .with_context(|| format!("cannot make the data folder {}", data.display()))?;
         let path = data.join("LOCK");

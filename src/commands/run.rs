@@ -5,19 +5,32 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::print;
 use crate::config::Config;
+use crate::rehearsal;
 use crate::service::Service;
 use crate::store::{Store, system_clock};
+
+/// Options of `run`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Runs as if it were this much later, on a copy of the data: a rehearsal of what will be released, removed and
+    /// destroyed. It is done for good, so the data folder has to be new, or hold a file named REHEARSAL.
+    #[arg(long, value_name = "SPAN", value_parser = rehearsal::span_ms)]
+    ahead: Option<i64>,
+}
 
 /// Runs the service.
 ///
 /// # Errors
 ///
 /// If anything cannot be opened, or a port cannot be listened on.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(args: Args, config: Config) -> anyhow::Result<()> {
     // Signals are listened to before anything is opened, so that none is missed.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
     let scheme = if config.ingest.tls.is_some() { "https" } else { "http" };
+    if let Some(ahead_ms) = args.ahead {
+        rehearsal::advance(&config, ahead_ms)?;
+    }
     let store = Store::open(config, system_clock()).await?;
     let service = Service::start(store).await?;
     print(&format!(
