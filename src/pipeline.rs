@@ -139,6 +139,7 @@ impl Worker {
                 None => self.read().await.map(drop),
             };
             self.settle(round).await;
+            tracing::trace!(target: "quorate::moment", "worker idle");
         }
         let last = self.drain().await;
         self.settle(last).await;
@@ -181,6 +182,7 @@ impl Worker {
 
     /// One frame: gate 1, then the tables; its header is counted whatever becomes of its rows.
     fn frame(&mut self, partition: u16, position: Position, frame: Sealed) -> anyhow::Result<()> {
+        tracing::trace!(target: "quorate::moment", "worker open");
         let origin = Origin { partition, position: position.0, import: false };
         let Header { family, rows, mut tally, .. } = frame.header().clone();
         let family = family.as_deref().and_then(|name| self.store.package.family(name));
@@ -301,11 +303,13 @@ impl Worker {
         let sealed_through = complete.hour().checked_sub(1);
         let due = now.plus(-keep).hour().checked_sub(1);
         if let (Some(sealed), Some(due)) = (sealed_through, due) {
+            tracing::trace!(target: "quorate::moment", "worker frames");
             let removed = self.store.log.remove_through(sealed.min(due)).await?;
             if removed > 0 {
                 tracing::info!(frames = removed, "removed frames at the end of their life");
             }
         }
+        tracing::trace!(target: "quorate::moment", "worker keys");
         let retired =
             self.store.ring.retire(&self.store.package, now, sealed_through, keep, keep_max)?;
         if !retired.is_empty() {

@@ -46,6 +46,7 @@ impl Service {
     ///
     /// If a port is taken, or a certificate cannot be read.
     pub async fn start(store: Store) -> anyhow::Result<Self> {
+        tracing::trace!(target: "quorate::moment", "start serve");
         let metrics = telemetry::metrics()?;
         let config = store.config.clone();
         let package = Arc::clone(&store.package);
@@ -86,6 +87,7 @@ impl Service {
         // Encoding and syncing block: the worker has a thread of its own, so that no request waits behind a commit.
         let runtime = tokio::runtime::Handle::current();
         let worker = tokio::task::spawn_blocking(move || runtime.block_on(worker.run(inbox)));
+        tracing::trace!(target: "quorate::moment", "start done");
         Ok(Self {
             ingest: server.addr,
             query,

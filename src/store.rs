@@ -125,11 +125,14 @@ impl Store {
         let lock = DataLock::take(&config.data)?;
         let clock = rehearsal::clock(&config.data, &clock)?;
         let package = package(config.policy.as_deref())?;
+        tracing::trace!(target: "quorate::moment", "start keys");
         let ring = key_ring(&config, &clock)?;
         let resolver = resolver(&config, &package, &ring)?;
         let gate = Gate::new(Arc::clone(&package), Arc::clone(&ring), config.archive_dir())?;
+        tracing::trace!(target: "quorate::moment", "start log");
         let log = EmbeddedLog::open(&config.log_dir(), config.log.partitions)?;
         let log: Arc<dyn Log> = Arc::new(log);
+        tracing::trace!(target: "quorate::moment", "start tables");
         let sink = Some(open_sink(&config, &package, log.as_ref()).await?);
         let disclosure = Disclosure::new(
             Arc::clone(&package),

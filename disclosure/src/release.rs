@@ -211,6 +211,7 @@ impl Disclosure {
         now: Millis,
     ) -> Result<Vec<Release>, Error> {
         let name = &spec.statistic.name;
+        tracing::trace!(target: "quorate::moment", "worker compute");
         let provider = table::rows(events, &spec.family.name).await?;
         let (mut lines, mut rows) = (Vec::new(), Vec::new());
         let context = self.context(name)?;
@@ -237,6 +238,7 @@ impl Disclosure {
         }
         let rows = concat_batches(&spec.schema, &rows).expect("batches were made of one schema");
         if rows.num_rows() > 0 {
+            tracing::trace!(target: "quorate::moment", "worker statistic");
             *statistics = table::append(statistics, name, rows).await?;
         }
         let version = version(statistics);
@@ -308,6 +310,7 @@ async fn record(ledger: &mut Ledger, lines: Vec<Release>) -> Result<Vec<Released
     if lines.is_empty() {
         return Ok(Vec::new());
     }
+    tracing::trace!(target: "quorate::moment", "worker release");
     ledger.record(&lines).await?;
     let released = |line: Release| {
         let (groups, hidden) = (line.groups, !line.hidden.is_empty());

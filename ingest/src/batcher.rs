@@ -276,6 +276,7 @@ impl Inner {
         let Flight { family, partition, batch, open } = flight;
         let Open { received, tally, fate, held, .. } = open;
         let gate = Arc::clone(&self.gate);
+        tracing::trace!(target: "quorate::moment", "door seal");
         let seal = move || match batch {
             Some(batch) => gate.seal(batch, tally),
             None => gate.seal_tally(family, tally, received),

@@ -167,10 +167,12 @@ impl Door {
         };
         let Worked { principal, posting, result } = worked;
         let within = Duration::from_secs(self.config.durable_timeout_s);
+        tracing::trace!(target: "quorate::moment", "door wait");
         let durable = tokio::time::timeout(within, posting.durable()).await;
         if !matches!(durable, Ok(Ok(()))) {
             return Err(Problem::NotDurable);
         }
+        tracing::trace!(target: "quorate::moment", "door answer");
         match result {
             Ok(report) => {
                 report::events(&principal.name, self.plan.package(), &report);
@@ -244,6 +246,7 @@ impl Door {
 
     /// Everything between the body and the frames.
     fn work(&self, head: Head, body: Bytes, mut held: Reservation) -> Result<Worked, Problem> {
+        tracing::trace!(target: "quorate::moment", "door decode");
         let Head { sender, received, signals, encoding, origin } = head;
         let bytes_max = self.config.decompressed_bytes_max;
         let body = body::decompress(encoding, body, bytes_max, &mut held)?;

@@ -58,11 +58,13 @@ impl Sink {
         }
         // Before any log is cleaned: the ledger could not ask it for manifests any more.
         let versions = if self.versions_moved() { self.versions() } else { Vec::new() };
+        tracing::trace!(target: "quorate::moment", "worker outcomes");
         let merged = self.ledger.compact(versions, now).await?;
         self.versions_recorded();
         for (family, touched) in touched.into_iter().enumerate() {
             let table = &self.families[family].table;
             clean(table, touched).await?;
+            tracing::trace!(target: "quorate::moment", "worker sweep");
             done.deleted_files += table.sweep(self.writers.paths(family))?;
         }
         clean(self.ledger.table(), merged > 0).await?;
@@ -77,6 +79,7 @@ impl Sink {
             }
             done.deleted_files += table.sweep(std::iter::empty())?;
         }
+        tracing::trace!(target: "quorate::moment", "worker forget");
         done.expired_keys = self.index.expire(now)?;
         Ok(done)
     }
@@ -94,6 +97,7 @@ impl Sink {
             return Ok(());
         }
         done.removed_rows += rows(&ended);
+        tracing::trace!(target: "quorate::moment", "worker remove");
         let time = now.truncate(self.package.families[family].grain_ms.max(1));
         self.change(family, Change { remove: &ended, time, ..Change::default() }).await
     }
@@ -114,10 +118,12 @@ impl Sink {
             let shape = Shape::new(table.name(), table.dir(), &*table.schema()?, ROW_GROUP_ROWS);
             let day = group.first().and_then(Stored::day_number);
             let day = day.ok_or_else(|| SinkError::damaged(table.name(), "a file's day"))?;
+            tracing::trace!(target: "quorate::moment", "worker mix");
             let add = arrange::rewrite(table, &shape, day, &group)?;
             done.compacted_files += group.len() as u64;
             let time = now.truncate(grain_ms);
             let (add, remove) = (add.as_slice(), group.as_slice());
+            tracing::trace!(target: "quorate::moment", "worker swap");
             self.change(
                 family,
                 Change { add, remove, rearranged: true, time, ..Change::default() },
@@ -149,6 +155,7 @@ fn rows(files: &[Stored]) -> u64 {
 /// Replaces a table's log if it tells of files that are gone, or is long.
 async fn clean(table: &Table, touched: bool) -> Result<(), SinkError> {
     if touched || table.entries()? >= ENTRIES_MAX {
+        tracing::trace!(target: "quorate::moment", "worker checkpoint");
         table.checkpoint().await?;
     }
     Ok(())

@@ -128,9 +128,11 @@ impl Sink {
             rows: 0,
             failed: false,
         };
+        tracing::trace!(target: "quorate::moment", "start books");
         sink.know_log().await?;
         sink.know_positions().await?;
         sink.complete_ledger().await?;
+        tracing::trace!(target: "quorate::moment", "start index");
         for family in 0..sink.families.len() {
             if sink.families[family].table.position(REWRITE).await?.is_some() {
                 sink.wipe(family).await?;
@@ -391,6 +393,7 @@ impl Sink {
         if !moved && self.counts.is_empty() {
             return Ok(Committed::default());
         }
+        tracing::trace!(target: "quorate::moment", "worker files");
         let (committed, manifests) = self.commit_rows(next, now, context).await?;
         let mut positions = self.positions(next);
         if next.iter().any(|&(partition, _)| partition != IMPORT) {
@@ -398,6 +401,7 @@ impl Sink {
             positions.push((self.log_id.clone(), 1));
         }
         positions.extend(self.versions());
+        tracing::trace!(target: "quorate::moment", "worker ledger");
         self.ledger.append(&manifests, positions).await?;
         self.versions_recorded();
         self.next.extend(next.iter().copied());
@@ -460,6 +464,7 @@ impl Sink {
         let named = named.collect::<Vec<_>>();
         let positions = self.positions(&named);
         let table = &mut self.families[family].table;
+        tracing::trace!(target: "quorate::moment", "worker table");
         table
             .commit(Change {
                 add: files,
@@ -470,6 +475,7 @@ impl Sink {
             })
             .await?;
         let reflected = Reflected { table: table.id(), version: table.version() };
+        tracing::trace!(target: "quorate::moment", "worker index");
         self.index.commit(family, &reflected, now)
     }
 

@@ -84,10 +84,12 @@ impl Writer {
         for (partition, next) in touched {
             batch.insert(&shared.meta, next_key(partition), &next.to_be_bytes()[..]);
         }
+        tracing::trace!(target: "quorate::moment", "log append");
         if let Err(error) = batch.commit() {
             let last = placed.pop().expect("a group has at least one frame");
             return fail(placed, last.reply, storage(error));
         }
+        tracing::trace!(target: "quorate::moment", "log tell");
         for Placed { partition, position, frames, reply } in placed {
             shared.hours.note(&frames, partition, position);
             shared.ends[usize::from(partition.0)].store(position + 1, Ordering::Release);
@@ -95,6 +97,7 @@ impl Writer {
             let _gone = reply.send(Ok(Position(position)));
         }
         shared.appended.notify_one();
+        tracing::trace!(target: "quorate::moment", "log wait");
         Ok(())
     }
 }
