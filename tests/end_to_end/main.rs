@@ -6,6 +6,7 @@
 
 mod canary;
 mod conservation;
+mod crash;
 mod demo;
 mod first_event;
 mod planted;

@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask test`, `bench`, `python`, `advisories`.
+//! The project's own chores: `cargo xtask test`, `soak`, `bench`, `python`, `advisories`.
 //!
 //! What CI runs is what a developer runs: `.ci/run` calls `cargo xtask test` and nothing else.
 
@@ -9,6 +9,7 @@ mod documentation;
 mod files;
 mod python;
 mod shell;
+mod soak;
 mod steps;
 
 use std::process::ExitCode;
@@ -28,6 +29,9 @@ usage: cargo xtask COMMAND
                        build         everything compiles, with lints, warnings denied
                        tests         unit, property, pipeline and end-to-end tests, benches once
                        documentation doc tests, and the docs without a warning
+  soak [--kills N] [--seed N]
+                     the service killed at 2,000 seeded moments and compared with what its clients were told; fewer
+                     kills of one seed are the first of more
   bench [OPTION…]    the pipeline against the reference program; `cargo xtask bench --help`
   python             makes target/python with the readers that the tests use
   advisories         known vulnerabilities and yanked versions; needs the advisory database
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
         ["test", only @ ..] => steps::run(only),
+        ["soak", options @ ..] => soak::run(options),
         ["bench", options @ ..] => bench(options),
         ["python"] => python::prepare(),
         ["advisories"] => dependencies::advisories(),

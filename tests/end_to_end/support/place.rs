@@ -73,6 +73,21 @@ impl Place {
         place
     }
 
+    /// Changes a key of the configuration.
+    pub(crate) fn configure(&self, section: &str, key: &str, value: impl Into<toml::Value>) {
+        let file = self.home().join("quorate.toml");
+        let text = std::fs::read_to_string(&file).expect("init writes a configuration");
+        let mut table: toml::Table = text.parse().expect("which is TOML");
+        set(&mut table, section, key, value);
+        std::fs::write(&file, table.to_string()).expect("the folder can be written");
+    }
+
+    /// Leaves the folder where it is, and tells where that is.
+    pub(crate) fn keep(&mut self) -> PathBuf {
+        self.folder.disable_cleanup(true);
+        self.root().to_owned()
+    }
+
     /// Everything that came out: the service's folder and what it printed and answered.
     pub(crate) fn root(&self) -> &Path {
         self.folder.path()
