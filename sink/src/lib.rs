@@ -29,6 +29,7 @@ mod ledger;
 mod life;
 mod maintain;
 mod manifest;
+mod replay;
 mod rewrite;
 mod sink;
 mod table;
@@ -41,6 +42,7 @@ pub use error::SinkError;
 pub use ledger::outcomes;
 pub use maintain::Maintained;
 pub use manifest::{Counted, ManifestContext, OutcomeRow};
+pub use replay::{Comparison, Difference, FieldDifference, Frame};
 pub use sink::{Committed, Pending, Sink, Written};
 
 /// The partition of rows that came through no log: positions in it count what was imported, over all imports

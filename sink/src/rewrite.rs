@@ -7,10 +7,13 @@
 //! found and done when the sink is opened.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch, new_null_array,
+};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::Int32Type;
+use arrow::datatypes::{Int32Type, SchemaRef};
 use schemas::{Millis, columns};
 
 use crate::dedupe::catch_up::keys;
@@ -34,6 +37,8 @@ pub(crate) struct Rewrite {
     pub(crate) dropped: BTreeMap<u16, u64>,
     /// The event keys of the rows left out.
     pub(crate) keys: Vec<(Key, Place)>,
+    /// The event keys of rows that come in.
+    pub(crate) new_keys: Vec<(Key, Place)>,
 }
 
 impl Rewrite {
@@ -129,6 +134,46 @@ fn copy(
     Ok(())
 }
 
+/// Reads every row picked by `pick`, in all columns of the table.
+pub(crate) fn select(table: &Table, pick: &dyn Pick) -> Result<Vec<RecordBatch>, SinkError> {
+    let schema = table.schema()?;
+    let mut selected = Vec::new();
+    for file in table.files() {
+        if !holds(table, &file, pick)? {
+            continue;
+        }
+        let day =
+            file.day_number().ok_or_else(|| SinkError::damaged(table.name(), "a file's day"))?;
+        for rows in files::read(table.name(), &table.dir().join(&file.path), None)? {
+            let rows = rows.map_err(SinkError::arrow(table.name()))?;
+            let chosen = picked(table, pick, &rows)?;
+            if chosen.true_count() > 0 {
+                let rows =
+                    filter_record_batch(&rows, &chosen).map_err(SinkError::arrow(table.name()))?;
+                selected.push(with_day(table, &rows, &schema, day)?);
+            }
+        }
+    }
+    Ok(selected)
+}
+
+/// Rows of a file in the columns of the table: the day stands in the file's path alone.
+fn with_day(
+    table: &Table,
+    rows: &RecordBatch,
+    schema: &SchemaRef,
+    day: i32,
+) -> Result<RecordBatch, SinkError> {
+    let days: ArrayRef = Arc::new(Date32Array::from_value(day, rows.num_rows()));
+    let columns = schema.fields().iter().map(|field| match rows.column_by_name(field.name()) {
+        _ if field.name() == columns::DAY => Arc::clone(&days),
+        Some(column) => Arc::clone(column),
+        None => new_null_array(field.data_type(), rows.num_rows()),
+    });
+    RecordBatch::try_new(Arc::clone(schema), columns.collect())
+        .map_err(SinkError::arrow(table.name()))
+}
+
 /// A column of whole numbers without nulls.
 pub(crate) fn numbers(rows: &RecordBatch, column: &str) -> Option<Vec<i32>> {
     let column = rows.column_by_name(column)?.as_primitive_opt::<Int32Type>()?;
@@ -136,7 +181,7 @@ pub(crate) fn numbers(rows: &RecordBatch, column: &str) -> Option<Vec<i32>> {
 }
 
 impl Sink {
-    /// Commits a rewriting with the positions that it moves, and tells the dedupe index and the ledger.
+    /// Commits a rewriting with the positions that it moves, in the table and in the ledger, and tells the dedupe index and the ledger.
     pub(crate) async fn commit_rewrite(
         &mut self,
         family: usize,
@@ -145,10 +190,11 @@ impl Sink {
         positions: Vec<(String, u64)>,
         now: Millis,
     ) -> Result<(), SinkError> {
-        self.commit_rewritten(family, rewrite, &manifest, positions, now).await?;
+        self.commit_rewritten(family, rewrite, &manifest, positions.clone(), now).await?;
         let own = &self.families[family];
         let number = own.table.position(REWRITE).await?.unwrap_or(0);
-        let mut recorded = vec![(rewrite_application(own), number)];
+        let mut recorded = positions;
+        recorded.push((rewrite_application(own), number));
         recorded.extend(self.versions());
         self.ledger.append(&[manifest], recorded).await?;
         self.versions_recorded();
@@ -179,6 +225,7 @@ impl Sink {
             })
             .await?;
         self.index.forget(family, &rewrite.keys)?;
+        self.index.remember(family, &rewrite.new_keys, now)?;
         let table = &self.families[family].table;
         let reflected = Reflected { table: table.id(), version: table.version() };
         self.index.reflect(family, &reflected)

@@ -251,13 +251,23 @@ impl Sink {
         let written = self.write_rows(&batch, origin);
         self.failed |= written.is_err();
         let written = written?;
-        let counts = self.counts_at(Some(family), origin);
+        self.count_written(&batch, origin, written);
+        Ok(written)
+    }
+
+    /// Counts what became of the rows of a frame.
+    pub(crate) fn count_written(
+        &mut self,
+        batch: &AnonymizedBatch,
+        origin: &Origin,
+        written: Written,
+    ) {
+        let counts = self.counts_at(Some(batch.family()), origin);
         counts.stored += written.stored;
         counts.duplicate += written.duplicate;
         counts.expired += batch.expired();
         counts.tally.add(batch.tally());
         self.rows += written.stored;
-        Ok(written)
     }
 
     fn write_rows(
@@ -321,7 +331,7 @@ impl Sink {
     }
 
     /// Whether everything about the frame is committed for that family.
-    fn holds(&self, family: Option<usize>, origin: &Origin) -> bool {
+    pub(crate) fn holds(&self, family: Option<usize>, origin: &Origin) -> bool {
         let next = family.map_or(&self.next, |family| &self.families[family].next);
         next.get(&origin.partition).is_some_and(|&next| origin.position < next)
     }

@@ -1,5 +1,7 @@
 //! Brings the index to the version of its table.
 
+use std::collections::HashSet;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use schemas::columns;
@@ -81,6 +83,24 @@ impl Index {
         }
         Ok(())
     }
+}
+
+/// Which of these keys rows of the table have, whatever the index still knows.
+pub(crate) fn held(table: &Table, wanted: &HashSet<Key>) -> Result<HashSet<Key>, SinkError> {
+    let mut held = HashSet::new();
+    if wanted.is_empty() {
+        return Ok(held);
+    }
+    for file in table.files() {
+        let day = file.day_number().and_then(|day| u32::try_from(day).ok());
+        let day = day.ok_or_else(|| SinkError::damaged(table.name(), "the day of a file"))?;
+        for rows in files::read(table.name(), &table.dir().join(&file.path), Some(&COLUMNS))? {
+            let rows = rows.map_err(SinkError::arrow(table.name()))?;
+            let keys = keys(&rows, day).ok_or_else(|| SinkError::damaged(table.name(), "a row"))?;
+            held.extend(keys.iter().map(|(key, _)| *key).filter(|key| wanted.contains(key)));
+        }
+    }
+    Ok(held)
 }
 
 /// The event keys of rows of one day.

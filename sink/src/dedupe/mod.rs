@@ -39,7 +39,7 @@ const BATCH_KEYS: usize = 4096;
 pub(crate) const PENDING_BYTES: u64 = 80;
 
 /// Where a row is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     pub(crate) partition: u16,
     pub(crate) position: u64,
@@ -74,6 +74,18 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// The key that a row has in the index.
+    pub(crate) fn own(key: &EventKey) -> Self {
+        Self { bucket: key.bucket, hash: key.hash }
+    }
+
+    /// Every key under which a first copy may lie.
+    pub(crate) fn all(key: &EventKey) -> impl Iterator<Item = Self> + use<> {
+        let before = key.alternate.map(|hash| Self { bucket: 0, hash });
+        let in_time = key.in_time.map(|(bucket, hash)| Self { bucket, hash });
+        [Some(Self::own(key)), before, in_time].into_iter().flatten()
+    }
+
     fn encode(self) -> [u8; 20] {
         let mut bytes = [0; 20];
         bytes[..4].copy_from_slice(&self.bucket.to_be_bytes());
@@ -188,17 +200,24 @@ impl Index {
         key: &EventKey,
         place: Place,
     ) -> Result<bool, SinkError> {
-        let known = &mut self.families[family];
-        let own = Key { bucket: key.bucket, hash: key.hash };
-        let before = key.alternate.map(|hash| Key { bucket: 0, hash });
-        let in_time = key.in_time.map(|(bucket, hash)| Key { bucket, hash });
-        let pending = |key: &Key| known.pending.contains_key(key);
-        if pending(&own)
-            || before.as_ref().is_some_and(pending)
-            || in_time.as_ref().is_some_and(pending)
+        let known = &self.families[family];
+        if Key::all(key).any(|key| known.pending.contains_key(&key))
+            || self.is_elsewhere(family, key, place)?
         {
             return Ok(true);
         }
+        self.families[family].pending.insert(Key::own(key), place);
+        Ok(false)
+    }
+
+    /// Whether a committed row with that key is known at another place.
+    pub(crate) fn is_elsewhere(
+        &self,
+        family: usize,
+        key: &EventKey,
+        place: Place,
+    ) -> Result<bool, SinkError> {
+        let known = &self.families[family];
         let committed = |key: Key| -> Result<bool, SinkError> {
             let found = match key.bucket {
                 0 => known.any.find(&key.encode())?,
@@ -211,12 +230,11 @@ impl Index {
             // A frame that is read again is no copy of itself.
             Ok(found.is_some_and(|found| Place::decode(&found) != Some(place)))
         };
-        for key in [Some(own), before, in_time].into_iter().flatten() {
+        for key in Key::all(key) {
             if committed(key)? {
                 return Ok(true);
             }
         }
-        known.pending.insert(own, place);
         Ok(false)
     }
 
@@ -273,6 +291,16 @@ impl Index {
             let (table, version) = value.rsplit_once('/')?;
             Some(Reflected { table: table.to_owned(), version: version.parse().ok()? })
         }))
+    }
+
+    /// Takes in the keys of rows that came in without [`Index::is_duplicate`].
+    pub(crate) fn remember(
+        &mut self,
+        family: usize,
+        keys: &[(Key, Place)],
+        now: Millis,
+    ) -> Result<(), SinkError> {
+        keys.chunks(BATCH_KEYS).try_for_each(|keys| self.insert(family, keys, now))
     }
 
     /// Writes keys; `committed` tells when a key without a day of its own came in.

@@ -6,6 +6,7 @@ mod erasure;
 mod maintenance;
 mod privacy;
 mod recovery;
+mod replay;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -161,6 +162,16 @@ impl Store {
     }
 
     fn batch(&self, family: usize, origin: &Origin, events: &[Event]) -> AnonymizedBatch {
+        self.batch_at(family, origin, events, NOW)
+    }
+
+    fn batch_at(
+        &self,
+        family: usize,
+        origin: &Origin,
+        events: &[Event],
+        now: Millis,
+    ) -> AnonymizedBatch {
         let mut builder = RawBuilder::new(&self.package, family);
         for event in events {
             let declared = self.package.families[family].fields.iter();
@@ -184,7 +195,7 @@ impl Store {
             };
             builder.append(&raw, nobody(&self.package, &self.ring));
         }
-        self.gate.anonymize(builder.finish(), origin, NOW).unwrap()
+        self.gate.anonymize(builder.finish(), origin, now).unwrap()
     }
 
     /// Gives the sink a frame, header and rows.
