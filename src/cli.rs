@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::commands::{
-    access, import, init, keyring, policy, query, release, run, sql, status, try_event, version,
+    access, import, init, keyring, policy, query, release, replay, run, sql, status, try_event,
+    version,
 };
 use crate::config::Config;
 use crate::{demo, generate, telemetry};
@@ -49,6 +50,8 @@ enum Command {
     Sql(sql::Args),
     /// Computes the statistics of closed periods now, without the service.
     Release,
+    /// Reads frames of past hours again under the policy of today; the service has to be stopped.
+    Replay(replay::Args),
     /// The fate of every field of one event, and why; stores nothing.
     Try(try_event::Args),
     /// Checks a policy package, or forecasts what its statistics will show.
@@ -98,6 +101,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Query(args) => query::run(args, &config()?).await,
         Command::Sql(args) => sql::run(args, &config()?).await,
         Command::Release => release::run(config()?).await,
+        Command::Replay(args) => replay::run(args, config()?).await,
         Command::Try(args) => try_event::run(&args, &config()?),
         Command::Policy(command) => policy::run(command, cli.config.as_deref()),
         Command::Keyring(command) => keyring::run(command, &config()?),

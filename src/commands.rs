@@ -7,6 +7,7 @@ pub mod keyring;
 pub mod policy;
 pub mod query;
 pub mod release;
+pub mod replay;
 pub mod run;
 pub mod sql;
 pub mod status;

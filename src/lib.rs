@@ -11,6 +11,7 @@ pub mod generate;
 pub mod operator;
 pub mod pipeline;
 pub mod rehearsal;
+pub mod replay;
 pub mod scan;
 pub mod service;
 pub mod store;

@@ -6,6 +6,7 @@ use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use schemas::time::HOUR_MS;
 use schemas::{Millis, Note, columns};
 
+use crate::beside;
 use crate::error::SinkError;
 use crate::manifest::{Counts, Manifest};
 use crate::rewrite::{self, Pick};
@@ -36,8 +37,9 @@ impl Pick for Contributors<'_> {
 
 impl Sink {
     /// Removes every stored row of these contributors from a family's table: from its files, which are deleted, and
-    /// their names from its log. Event keys of the rows leave the dedupe index. The ledger counts them as
-    /// [`Note::Erased`], by partition; their outcomes stand.
+    /// their names from its log; and from the tables of that name in folders of [`crate::keep_beside`]. Event keys of the
+    /// rows leave the dedupe index. The ledger counts the table's own as [`Note::Erased`], by partition; their outcomes
+    /// stand.
     ///
     /// It reads the contributors of the whole table, and writes the files again that hold some. Nobody may read the
     /// table meanwhile: files go at once. After an error or a crash it may be asked again, of a sink that was opened
@@ -68,6 +70,11 @@ impl Sink {
             let manifest = self.erasure(family, &rewrite.dropped, now);
             self.commit_rewrite(family, &rewrite, manifest, Vec::new(), now).await?;
         }
+        let name = self.families[family].table.name().to_string();
+        let time = now.truncate(self.package.families[family].grain_ms.max(1));
+        let elsewhere = beside::erase(self.root(), &name, contributors, time).await?;
+        erased.rows += elsewhere.rows;
+        erased.files += elsewhere.files;
         // Even if there was nothing to do: an earlier attempt may have ended here.
         self.wipe(family).await?;
         self.set_failed(false);

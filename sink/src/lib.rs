@@ -21,6 +21,7 @@
 //! gives the sink a thread of its own.
 
 mod arrange;
+mod beside;
 mod dedupe;
 mod erase;
 mod error;
@@ -37,6 +38,7 @@ mod writer;
 
 use std::path::PathBuf;
 
+pub use beside::keep_beside;
 pub use erase::Erased;
 pub use error::SinkError;
 pub use ledger::outcomes;

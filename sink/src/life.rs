@@ -76,17 +76,25 @@ pub(crate) async fn former(
     root: &Path,
     package: &Package,
 ) -> Result<Vec<(Table, Life)>, SinkError> {
-    let mut former = Vec::new();
+    tables(root, |name| package.family(name).is_none()).await
+}
+
+/// Tables of events below `root` of families that are `wanted`.
+pub(crate) async fn tables(
+    root: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(Table, Life)>, SinkError> {
+    let mut tables = Vec::new();
     let folder = root.join("events");
     for entry in std::fs::read_dir(&folder).map_err(SinkError::io("read", &folder))? {
         let name = entry.map_err(SinkError::io("read", &folder))?.file_name();
-        let Some(name) = name.to_str().filter(|name| package.family(name).is_none()) else {
+        let Some(name) = name.to_str().filter(|name| wanted(name)) else {
             continue;
         };
         if let Some(table) = Table::existing(root, &format!("events/{name}")).await? {
             let life = Life::read(&table);
-            former.push((table, life.ok_or_else(|| SinkError::damaged(name, "the epoch"))?));
+            tables.push((table, life.ok_or_else(|| SinkError::damaged(name, "the epoch"))?));
         }
     }
-    Ok(former)
+    Ok(tables)
 }

@@ -3,13 +3,13 @@
 
 use schemas::time::{HOUR_MS, Millis};
 
-use crate::arrange;
 use crate::dedupe::Reflected;
 use crate::error::SinkError;
 use crate::files::Shape;
 use crate::life::Life;
 use crate::sink::Sink;
 use crate::table::{Change, Stored, Table};
+use crate::{arrange, beside};
 
 /// A table's log is replaced by a checkpoint when it has this many entries, or when a file was removed.
 const ENTRIES_MAX: usize = 64;
@@ -70,14 +70,10 @@ impl Sink {
         clean(self.ledger.table(), merged > 0).await?;
         self.ledger.table().sweep(std::iter::empty())?;
         for (table, life) in &mut self.former {
-            let ended = ended(table, *life, now);
-            done.removed_rows += rows(&ended);
-            if !ended.is_empty() {
-                let time = now.truncate(HOUR_MS);
-                table.commit(Change { remove: &ended, time, ..Change::default() }).await?;
-                clean(table, true).await?;
-            }
-            done.deleted_files += table.sweep(std::iter::empty())?;
+            end(table, *life, now, &mut done).await?;
+        }
+        for (mut table, life) in beside::tables(self.root()).await? {
+            end(&mut table, life, now, &mut done).await?;
         }
         tracing::trace!(target: "quorate::moment", "worker forget");
         done.expired_keys = self.index.expire(now)?;
@@ -140,6 +136,24 @@ impl Sink {
         let reflected = Reflected { table: table.id(), version: table.version() };
         self.index.reflect(family, &reflected)
     }
+}
+
+/// Removes what has ended from a table that nothing is written to.
+async fn end(
+    table: &mut Table,
+    life: Life,
+    now: Millis,
+    done: &mut Maintained,
+) -> Result<(), SinkError> {
+    let ended = ended(table, life, now);
+    done.removed_rows += rows(&ended);
+    if !ended.is_empty() {
+        let time = now.truncate(HOUR_MS);
+        table.commit(Change { remove: &ended, time, ..Change::default() }).await?;
+        clean(table, true).await?;
+    }
+    done.deleted_files += table.sweep(std::iter::empty())?;
+    Ok(())
 }
 
 fn ended(table: &Table, life: Life, now: Millis) -> Vec<Stored> {

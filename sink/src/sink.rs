@@ -1,6 +1,7 @@
 //! The sink itself: takes rows and counts between commits, and commits them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use anonymizer::{AnonymizedBatch, Origin};
@@ -359,6 +360,11 @@ impl Sink {
     /// Whether anything was written or counted since the last commit.
     pub(crate) fn is_waiting(&self) -> bool {
         self.rows > 0 || !self.counts.is_empty()
+    }
+
+    /// The folder of the tables.
+    pub(crate) fn root(&self) -> &Path {
+        &self.config.root
     }
 
     pub(crate) fn set_failed(&mut self, failed: bool) {

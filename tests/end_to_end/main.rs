@@ -11,4 +11,5 @@ mod demo;
 mod first_event;
 mod planted;
 mod readers;
+mod replay;
 mod support;

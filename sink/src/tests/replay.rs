@@ -229,10 +229,7 @@ async fn what_was_not_stored_does_not_come_back_beside_what_was() {
     let mut sink = filled(&store).await;
     let rows = texts(&store).await;
     // An erased row, and copies whose keys the index has long forgotten.
-    let origin = Origin { partition: 0, position: 0, import: false };
-    let batch = store.batch(USE, &origin, &events(5..6));
-    let own = batch.rows().column_by_name("contributor").unwrap().as_binary::<i32>().value(0);
-    sink.erase(USE, &[own.try_into().unwrap()].into(), NOW).await.unwrap();
+    sink.erase(USE, &[contributor(&store, 5)].into(), NOW).await.unwrap();
     drop(sink);
     std::fs::remove_dir_all(store.dir.path().join("index")).unwrap();
     let mut sink = store.sink().await;
@@ -318,4 +315,30 @@ async fn rows_go_beside_and_the_tables_stay() {
     let table = Table::existing(&beside, "events/use").await.unwrap().unwrap();
     assert_eq!(table.files().iter().map(|file| file.rows).sum::<u64>(), 50);
     drop(sink);
+
+    // An erasure and the end of rows reach there.
+    crate::keep_beside(&store.root(), &beside).unwrap();
+    let mut sink = store.sink().await;
+    let own = contributor(&store, 5);
+    let erased = sink.erase(USE, &[own].into(), NOW).await.unwrap();
+    assert_eq!((erased.rows, erased.files), (2, 2));
+    let left = async || {
+        let table = Table::existing(&beside, "events/use").await.unwrap().unwrap();
+        assert_eq!(data_files(table.dir()).len(), table.files().len());
+        table.files().iter().map(|file| file.rows).sum::<u64>()
+    };
+    assert_eq!(left().await, 49);
+    for _ in 0..2 {
+        sink.maintain(NOW.plus(40 * DAY_MS)).await.unwrap();
+    }
+    assert_eq!(left().await, 0);
+    assert_eq!(store.rows("use").await.len(), 0);
+}
+
+/// The pseudonym of the device of event `id`.
+fn contributor(store: &Store, id: u32) -> [u8; 16] {
+    let origin = Origin { partition: 0, position: 0, import: false };
+    let batch = store.batch(USE, &origin, &events(id..id + 1));
+    let own = batch.rows().column_by_name("contributor").unwrap();
+    own.as_binary::<i32>().value(0).try_into().unwrap()
 }

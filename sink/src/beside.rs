@@ -1,0 +1,94 @@
+//! Folders with tables of replayed rows beside those of the root: their rows end, and are erased, with those of the root.
+//!
+//! They are named in a file below the root, a path a line. A folder that is not there any more holds no rows; one that
+//! was moved is out of reach.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use schemas::Millis;
+
+use crate::erase::{Contributors, Erased};
+use crate::error::SinkError;
+use crate::files::sync_folder;
+use crate::life::{self, Life};
+use crate::rewrite;
+use crate::table::{Change, Table};
+
+/// The file, below the root.
+const LIST: &str = "beside.txt";
+/// The application by which the log of such a table gets an entry behind the one that removes files.
+const WIPED: &str = "wiped";
+
+/// Remembers a folder, given by its whole path: from now on whoever maintains or erases below `root` does so there too.
+///
+/// # Errors
+///
+/// [`SinkError::Io`]; a path that is no text, or has a line end in it, cannot be kept.
+pub fn keep_beside(root: &Path, folder: &Path) -> Result<(), SinkError> {
+    let list = root.join(LIST);
+    let plain = folder.to_str().filter(|path| !path.contains('\n'));
+    let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidFilename);
+    let plain = plain.ok_or_else(invalid).map_err(SinkError::io("keep", folder))?;
+    if folders(root)?.iter().any(|known| known == folder) {
+        return Ok(());
+    }
+    let append = || {
+        let mut file = File::options().create(true).append(true).open(&list)?;
+        file.write_all(format!("{plain}\n").as_bytes())?;
+        file.sync_all()
+    };
+    append().map_err(SinkError::io("write", &list))?;
+    sync_folder(root)
+}
+
+fn folders(root: &Path) -> Result<Vec<PathBuf>, SinkError> {
+    let list = root.join(LIST);
+    match std::fs::read_to_string(&list) {
+        Ok(text) => Ok(text.lines().map(PathBuf::from).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(SinkError::io("read", &list)(error)),
+    }
+}
+
+/// Every table of events in these folders, as it is now.
+pub(crate) async fn tables(root: &Path) -> Result<Vec<(Table, Life)>, SinkError> {
+    let mut tables = Vec::new();
+    for folder in folders(root)? {
+        if folder.join("events").is_dir() {
+            tables.extend(life::tables(&folder, |_| true).await?);
+        }
+    }
+    Ok(tables)
+}
+
+/// Erases contributors from the tables of that name in these folders.
+pub(crate) async fn erase(
+    root: &Path,
+    name: &str,
+    contributors: &HashSet<[u8; 16]>,
+    time: Millis,
+) -> Result<Erased, SinkError> {
+    let mut erased = Erased::default();
+    for (mut table, _) in tables(root).await? {
+        if **table.name() != *name {
+            continue;
+        }
+        let rewrite = rewrite::without(&table, &Contributors(contributors))?;
+        if !rewrite.remove.is_empty() {
+            erased.rows += rewrite.rows();
+            erased.files += rewrite.remove.len() as u64;
+            let (add, remove) = (rewrite.add.as_slice(), rewrite.remove.as_slice());
+            table.commit(Change { add, remove, time, ..Change::default() }).await?;
+        }
+        if table.tells_removed()? {
+            let positions = vec![(WIPED.to_owned(), 1)];
+            table.commit(Change { positions, time, ..Change::default() }).await?;
+            table.checkpoint().await?;
+        }
+        table.sweep(std::iter::empty())?;
+    }
+    Ok(erased)
+}

@@ -1,0 +1,256 @@
+//! Frames of the log read again, through gate 1 with the policy of today, into the place of what they gave before.
+//!
+//! It works on a store that nobody else has open. Frames that the tables have not committed are left to the worker. A
+//! frame that cannot be opened any more keeps what it gave.
+
+mod beside;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use anonymizer::{AnonymizedBatch, Error, Header, Origin, Sealed};
+use anyhow::Context;
+use schemas::{Millis, Reason};
+use sink::{Difference, Frame, ManifestContext, Sink};
+use transport::{Partition, Position};
+
+use crate::store::Store;
+
+/// Bytes of frames read at once from one partition.
+const READ_BYTES_MAX: usize = 8 << 20;
+
+/// Where rows go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Nowhere: only the differences are counted.
+    Nowhere,
+    /// Into the tables, in place of what is there.
+    Tables,
+    /// Into tables of their own below this folder.
+    Beside(PathBuf),
+}
+
+/// What is replayed, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Hours since 1970 in which frames were received.
+    pub hours: Range<u32>,
+    /// Where rows go.
+    pub target: Target,
+    /// By which a replay that was killed finds where it stopped; letters, digits, `-` and `_`.
+    pub id: String,
+    /// Rows that are compared, and replaced in one commit; more take more memory.
+    pub chunk_rows: usize,
+}
+
+/// Frames that were passed over, and their rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Frames.
+    pub frames: u64,
+    /// Their rows.
+    pub rows: u64,
+}
+
+impl Passed {
+    fn add(&mut self, rows: u32) {
+        self.frames += 1;
+        self.rows += u64::from(rows);
+    }
+}
+
+/// What a replay found and did, since this call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Frames of the hours asked for, those passed over included.
+    pub frames: u64,
+    /// Whether it went on where an earlier call had stopped.
+    pub resumed: bool,
+    /// Frames whose key is destroyed; what they gave stays until its end.
+    pub destroyed: Passed,
+    /// Frames that cannot be read with the policy or the keys there are; what they gave stays.
+    pub unreadable: Passed,
+    /// Events past their end in frames that were opened; what they gave stays until it is removed.
+    pub expired: u64,
+    /// Differences between what was stored and what the frames give now, by name of the family.
+    pub differences: BTreeMap<String, Difference>,
+}
+
+/// Replays; `tick` is told how many positions of how many are done.
+///
+/// # Errors
+///
+/// Whatever log, gate or tables report. What was committed stands, and the next call with the same id goes on behind it.
+pub async fn replay(
+    store: &mut Store,
+    options: &Options,
+    tick: &mut dyn FnMut(u64, u64),
+) -> anyhow::Result<Replayed> {
+    let beside = match &options.target {
+        Target::Beside(folder) => Some(beside::open(store, folder, &options.id).await?),
+        Target::Nowhere | Target::Tables => None,
+    };
+    let partitions = store.log.partitions();
+    let mut spans = Vec::new();
+    for partition in 0..partitions {
+        let tables = store.tables()?;
+        let from = match (&options.target, &beside) {
+            (_, Some(beside)) => beside.next(partition),
+            (Target::Tables, _) => tables.replayed(&options.id, partition).await?,
+            _ => 0,
+        };
+        spans.push(from..store.tables()?.next(partition));
+    }
+    let replayed =
+        Replayed { resumed: spans.iter().any(|span| span.start > 0), ..Replayed::default() };
+    let total = spans.iter().map(|span| span.end).sum();
+    let mut run = Run { store, options, beside, chunk: Chunk::default(), replayed };
+    let mut done = 0;
+    for (partition, span) in (0..).zip(spans) {
+        let end = span.end;
+        run.partition(partition, span, &mut |position| tick(done + position, total)).await?;
+        done += end;
+    }
+    run.finish(partitions).await
+}
+
+/// A replay under way.
+struct Run<'a> {
+    store: &'a mut Store,
+    options: &'a Options,
+    beside: Option<Sink>,
+    chunk: Chunk,
+    replayed: Replayed,
+}
+
+/// Frames that were opened and not compared yet.
+#[derive(Default)]
+struct Chunk {
+    frames: Vec<Frame>,
+    rows: usize,
+}
+
+impl Run<'_> {
+    async fn partition(
+        &mut self,
+        partition: u16,
+        span: Range<u64>,
+        tick: &mut dyn FnMut(u64),
+    ) -> anyhow::Result<()> {
+        let mut cursor = span.start;
+        'read: while cursor < span.end {
+            let from = Position(cursor);
+            let frames = self.store.log.read(Partition(partition), from, READ_BYTES_MAX).await?;
+            if frames.is_empty() {
+                break;
+            }
+            for (position, frame) in frames {
+                // What the tables have not committed is the worker's.
+                if position.0 >= span.end {
+                    break 'read;
+                }
+                cursor = position.0 + 1;
+                self.frame(partition, position.0, frame)?;
+                if self.chunk.rows >= self.options.chunk_rows {
+                    self.flush(partition, cursor).await?;
+                }
+            }
+            tick(cursor);
+        }
+        self.flush(partition, span.end).await?;
+        tick(span.end);
+        Ok(())
+    }
+
+    /// Opens a frame and takes its rows through gate 1.
+    fn frame(&mut self, partition: u16, position: u64, frame: Sealed) -> anyhow::Result<()> {
+        let Header { family, hour, rows, mut tally, .. } = frame.header().clone();
+        if !self.options.hours.contains(&hour) {
+            return Ok(());
+        }
+        self.replayed.frames += 1;
+        let origin = Origin { partition, position, import: false };
+        let received = u64::from(rows) + tally.refused_total();
+        let mut expired = 0;
+        if rows > 0 {
+            match self.open(frame, &origin) {
+                Ok(batch) => {
+                    self.replayed.expired += batch.expired();
+                    self.chunk.rows += batch.rows().num_rows();
+                    self.chunk.frames.push(Frame { origin: origin.clone(), batch });
+                }
+                Err(Error::Destroyed(_)) => {
+                    self.replayed.destroyed.add(rows);
+                    expired = u64::from(rows);
+                }
+                Err(
+                    Error::Frame(_)
+                    | Error::Rows { .. }
+                    | Error::UnknownPolicy(_)
+                    | Error::UnknownFamily(_)
+                    | Error::NoKey(_),
+                ) => {
+                    self.replayed.unreadable.add(rows);
+                    *tally.refused.entry(Reason::Unreadable).or_default() += u64::from(rows);
+                }
+                Err(error) => return Err(error).context("a frame could not be opened"),
+            }
+        }
+        if let Some(beside) = &mut self.beside {
+            let family = family.as_deref().and_then(|name| self.store.package.family(name));
+            beside.count(family.map(|(family, _)| family), &origin, &tally, received, expired);
+        }
+        Ok(())
+    }
+
+    fn open(&self, frame: Sealed, origin: &Origin) -> Result<AnonymizedBatch, Error> {
+        let batch = self.store.gate.open(frame)?;
+        self.store.gate.anonymize(batch, origin, (self.store.clock)())
+    }
+
+    /// Compares the frames since the last call with the tables, and does what is to be done about them. All up to `next`
+    /// is done then.
+    async fn flush(&mut self, partition: u16, next: u64) -> anyhow::Result<()> {
+        let Chunk { frames, .. } = std::mem::take(&mut self.chunk);
+        let now = (self.store.clock)();
+        let context = ManifestContext { geo_build: self.store.resolver.geo_build() };
+        let comparison = self.store.tables()?.compare(&frames)?;
+        match &self.options.target {
+            Target::Nowhere => {}
+            Target::Tables => {
+                let (tables, id) = (self.store.tables()?, &self.options.id);
+                tables.replace(id, (partition, next), &frames, &comparison, now, context).await?;
+            }
+            Target::Beside(_) => {
+                let beside = self.beside.as_mut().context("the tables beside are not open")?;
+                beside.write_compared(&frames, &comparison)?;
+                beside.commit(&[(partition, next)], now, context).await?;
+            }
+        }
+        for (family, difference) in comparison.differences() {
+            let name = &self.store.package.families[family].name;
+            self.replayed.differences.entry(name.clone()).or_default().add(difference);
+        }
+        Ok(())
+    }
+
+    async fn finish(self, partitions: u16) -> anyhow::Result<Replayed> {
+        if self.options.target == Target::Tables {
+            self.store.tables()?.finish_replay(&self.options.id, partitions).await?;
+        }
+        Ok(self.replayed)
+    }
+}
+
+/// The id of a replay that is given none: the same for the same hours under the same policy.
+#[must_use]
+pub fn default_id(hours: &Range<u32>, digest: &schemas::Digest) -> String {
+    let hour = |hour: u32| {
+        let text = Millis(i64::from(hour) * schemas::time::HOUR_MS).to_string();
+        text.get(..13).unwrap_or(&text).to_owned()
+    };
+    let digest = digest.to_string();
+    let digest = digest.get(..12).unwrap_or(&digest);
+    format!("{}_{}_{digest}", hour(hours.start), hour(hours.end))
+}
