@@ -187,7 +187,7 @@ impl Worker {
         let Header { family, rows, mut tally, .. } = frame.header().clone();
         let family = family.as_deref().and_then(|name| self.store.package.family(name));
         let family = family.map(|(index, _)| index);
-        let received = u64::from(rows) + tally.refused_total();
+        let received = u64::from(rows) + tally.ended();
         let opened = self.open(frame, rows, &origin);
         let mut expired = 0;
         match opened {

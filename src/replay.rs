@@ -171,7 +171,7 @@ impl Run<'_> {
         }
         self.replayed.frames += 1;
         let origin = Origin { partition, position, import: false };
-        let received = u64::from(rows) + tally.refused_total();
+        let received = u64::from(rows) + tally.ended();
         let mut expired = 0;
         if rows > 0 {
             match self.open(frame, &origin) {

@@ -62,7 +62,8 @@ impl AnonymizedBatch {
         &self.keys
     }
 
-    /// Notes: fields nulled, events without contributor, event times that could not be believed.
+    /// Notes: fields nulled, events without contributor, event times that could not be believed; and the events that
+    /// are not among the rows, because their contributor is suppressed.
     #[must_use]
     pub fn tally(&self) -> &Tally {
         &self.tally

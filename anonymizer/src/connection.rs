@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use schemas::model::ContributorSource;
 use schemas::time::epoch_of;
 use schemas::{Millis, Package};
+use zeroize::Zeroizing;
 
 use crate::agents::{Agent, Agents, bounded};
 use crate::error::Error;
@@ -14,7 +15,8 @@ use crate::geo::Geo;
 use crate::keys::{KeyName, KeyRing};
 use crate::layout::FromConnection;
 use crate::operators::{Code, language};
-use crate::pseudonym::{FieldKey, Hash};
+use crate::pseudonym::{FieldKey, Hash, write_visit};
+use crate::suppression::SuppressionList;
 
 /// Who is on the other end, as the server sees it. Never written anywhere, hence no `Debug`, `Clone` or
 /// `Serialize`:
@@ -49,6 +51,8 @@ struct Visit {
     family: usize,
     epoch: i32,
     pseudonym: Hash,
+    /// Whether the suppression list has it.
+    suppressed: bool,
 }
 
 impl Resolved {
@@ -69,6 +73,11 @@ impl Resolved {
         let visit = visits.find(|visit| visit.family == family && visit.epoch == epoch)?;
         Some(&visit.pseudonym)
     }
+
+    /// Whether events of this family that came over the connection must not be stored.
+    pub(crate) fn is_suppressed(&self, family: usize) -> bool {
+        self.visits.iter().any(|visit| visit.suppressed && visit.family == family)
+    }
 }
 
 /// Reduces connections; shared by all requests.
@@ -80,6 +89,7 @@ pub struct Resolver {
     /// Families that count visits, by index.
     visited: Vec<usize>,
     keys: RwLock<VisitKeys>,
+    suppression: Option<Arc<SuppressionList>>,
 }
 
 /// Derived keys of visits; forgotten as soon as a key of the ring is destroyed.
@@ -106,7 +116,15 @@ impl Resolver {
             agents,
             visited,
             keys: RwLock::default(),
+            suppression: None,
         }
+    }
+
+    /// The same resolver, which marks the visits that `list` has.
+    #[must_use]
+    pub fn with_suppression(mut self, list: Arc<SuppressionList>) -> Self {
+        self.suppression = Some(list);
+        self
     }
 
     /// Reduces a connection to what may be known of it: the address goes no further than this function.
@@ -136,12 +154,24 @@ impl Resolver {
                 let epoch = epoch_of(received, self.package.families[family].epoch_days);
                 let Some(key) = self.visit_key(family, epoch)? else { continue };
                 let pseudonym = key.visit(site, address, user_agent);
-                visits.push(Visit { family, epoch, pseudonym });
+                // After the key was made: who enters the list looks at the keys there are.
+                let suppressed = self.is_suppressed(family, site, address, user_agent);
+                visits.push(Visit { family, epoch, pseudonym, suppressed });
             }
         }
         let agent = self.agents.parse(user_agent);
         let language = language::primary(&accept_language);
         Ok(Resolved { country, agent, language, visits })
+    }
+
+    fn is_suppressed(&self, family: usize, site: &str, address: IpAddr, user_agent: &str) -> bool {
+        let list = self.suppression.as_ref();
+        let list = list.and_then(|list| list.of_family(&self.package.families[family].name));
+        list.is_some_and(|list| {
+            let mut written = Zeroizing::new(Vec::with_capacity(512));
+            write_visit(&mut written, site, address, user_agent);
+            list.has_identifier(&written)
+        })
     }
 
     /// When the country database was built.

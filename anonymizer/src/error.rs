@@ -47,6 +47,9 @@ pub enum Error {
     /// The key existed and was destroyed at the end of its life; it never comes back.
     #[error("key {0} is destroyed")]
     Destroyed(String),
+    /// Frames under an older key of this hour are still on their way into the log.
+    #[error("frames under an older key of hour {0} are still on their way")]
+    InFlight(u32),
     /// No such key was ever made.
     #[error("no key {0}")]
     NoKey(String),
@@ -80,6 +83,12 @@ pub enum Error {
         /// What cannot be done.
         what: &'static str,
     },
+    /// An identifier tells nobody of that family apart; what was given is not repeated.
+    #[error("the identifier {0}")]
+    Identifier(&'static str),
+    /// The suppression list is not as it was written: whoever it named would come back.
+    #[error("the suppression list {0} is damaged: nothing may be taken in without it")]
+    Suppression(PathBuf),
     /// The country database cannot be used.
     #[error("country database {name}: {what}")]
     Geo {

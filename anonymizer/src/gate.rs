@@ -1,7 +1,9 @@
 //! The gate itself: seals what came in, opens what was sealed, and makes rows that may be stored.
 
 mod derived;
+mod generation;
 mod living;
+mod suppressed;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -15,17 +17,19 @@ use arrow::datatypes::{Int64Type, UInt8Type, UInt32Type};
 use schemas::{Family, Millis, Note, Package, Tally};
 
 use self::derived::DerivedKeys;
+use self::generation::Generations;
 use self::living::Living;
 use crate::anonymized::AnonymizedBatch;
 use crate::archive::Archive;
 use crate::error::Error;
-use crate::keys::{KeyName, KeyRing};
+use crate::keys::KeyRing;
 use crate::layout;
 use crate::operators::column::{pseudonyms, stands};
 use crate::plan::{self, Masks, Plan};
 use crate::pseudonym::RowKeys;
 use crate::raw::{ClockSource, RawBatch};
 use crate::seal::{Body, Header, Sealed};
+use crate::suppression::SuppressionList;
 
 /// Where a batch stands in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +46,11 @@ pub struct Origin {
 pub struct Gate {
     pub(crate) package: Arc<Package>,
     pub(crate) plans: Vec<Plan>,
-    ring: Arc<KeyRing>,
+    pub(crate) ring: Arc<KeyRing>,
     archive: Archive,
     keys: Mutex<DerivedKeys>,
+    generations: Mutex<Generations>,
+    suppression: Option<Arc<SuppressionList>>,
 }
 
 impl Gate {
@@ -57,24 +63,42 @@ impl Gate {
     pub fn new(package: Arc<Package>, ring: Arc<KeyRing>, archive: PathBuf) -> Result<Self, Error> {
         let plans = plan::of_package(&package)?;
         let archive = Archive::open(archive, &package)?;
-        Ok(Self { package, plans, ring, archive, keys: Mutex::default() })
+        Ok(Self {
+            package,
+            plans,
+            ring,
+            archive,
+            keys: Mutex::default(),
+            generations: Mutex::default(),
+            suppression: None,
+        })
+    }
+
+    /// The same gate, which lets nobody in who is on `list`.
+    #[must_use]
+    pub fn with_suppression(mut self, list: Arc<SuppressionList>) -> Self {
+        self.suppression = Some(list);
+        self
     }
 
     /// Seals a batch under the key of the last hour in which one of its events was received, with what was
-    /// refused beside it.
+    /// refused beside it. Rows of suppressed contributors are left out and counted.
     ///
     /// # Errors
     ///
     /// If the key ring cannot give the hour's key, or the system cannot encrypt.
-    pub fn seal(&self, batch: RawBatch, tally: Tally) -> Result<Sealed, Error> {
-        let RawBatch { family, digest, columns, nulled } = batch;
+    pub fn seal(&self, batch: RawBatch, mut tally: Tally) -> Result<Sealed, Error> {
+        let RawBatch { family, digest, columns, nulled, suppressed } = batch;
         let received = numbers(&columns, layout::RECEIVED);
         let hour = received.iter().max().map_or(0, |received| Millis(*received).hour());
+        let (columns, unwelcome) = self.welcome(family, columns, &suppressed);
+        tally.suppressed += unwelcome;
         let rows = u32::try_from(columns.num_rows()).map_err(|_| Error::Frame("too many rows"))?;
         let family = Some(self.family(family).name.clone());
-        let header = Header { family, policy: digest, hour, rows, tally };
         let body = if rows == 0 { Body::Empty } else { Body::of(&columns, nulled)? };
-        Sealed::seal(header, &body, &self.ring.get_or_create(&KeyName::Seal { hour })?)
+        let (generation, key, in_flight) = self.sealing(hour)?;
+        let header = Header { family, policy: digest, hour, generation, rows, tally };
+        Ok(Sealed::seal(header, &body, &key)?.on_its_way(in_flight))
     }
 
     /// Seals refusals alone, received at `received`; of no family, if theirs are not known.
@@ -94,8 +118,10 @@ impl Gate {
     ) -> Result<Sealed, Error> {
         let hour = received.hour();
         let family = family.map(|family| self.family(family).name.clone());
-        let header = Header { family, policy: self.package.digest, hour, rows: 0, tally };
-        Sealed::seal(header, &Body::Empty, &self.ring.get_or_create(&KeyName::Seal { hour })?)
+        let (generation, key, in_flight) = self.sealing(hour)?;
+        let policy = self.package.digest;
+        let header = Header { family, policy, hour, generation, rows: 0, tally };
+        Ok(Sealed::seal(header, &Body::Empty, &key)?.on_its_way(in_flight))
     }
 
     /// Opens a frame into today's raw columns.
@@ -118,7 +144,7 @@ impl Gate {
         let digest = self.package.digest;
         if header.rows == 0 {
             let columns = RecordBatch::new_empty(Arc::clone(&today.schema));
-            return Ok(RawBatch { family, digest, columns, nulled: 0 });
+            return Ok(RawBatch { family, digest, columns, nulled: 0, suppressed: Vec::new() });
         }
         let count = |columns: &RecordBatch| {
             let found = columns.num_rows();
@@ -134,7 +160,7 @@ impl Gate {
             (then.convert(old, &columns, &self.package, family, today)?, nulled)
         };
         count(&columns)?;
-        Ok(RawBatch { family, digest, columns, nulled })
+        Ok(RawBatch { family, digest, columns, nulled, suppressed: Vec::new() })
     }
 
     /// Checks that a frame is as it was sealed, and gives its header: for frames without rows.
@@ -147,7 +173,7 @@ impl Gate {
     }
 
     fn unseal(&self, frame: Sealed) -> Result<(Header, Vec<u8>), Error> {
-        let key = self.ring.get(&KeyName::Seal { hour: frame.header().hour })?;
+        let key = self.ring.get(&Self::seal_name(frame.header()))?;
         frame.open(&key)
     }
 
@@ -155,7 +181,8 @@ impl Gate {
     ///
     /// The raw batch is consumed either way; an error says which rule failed, never which value failed it.
     /// Events whose epoch ended longer than the family's grace before `now`, or whose key is destroyed, are
-    /// counted as expired; those of an import only if the key is destroyed.
+    /// counted as expired; those of an import only if the key is destroyed. Events of contributors on the suppression
+    /// list are counted as suppressed.
     ///
     /// # Errors
     ///
@@ -166,13 +193,16 @@ impl Gate {
         origin: &Origin,
         now: Millis,
     ) -> Result<AnonymizedBatch, Error> {
-        let RawBatch { family, digest, columns, nulled } = batch;
+        let RawBatch { family, digest, columns, nulled, suppressed } = batch;
         if digest != self.package.digest {
             return Err(Error::UnknownPolicy(digest));
         }
         let declared = self.family(family);
-        let living = self.living(family, &columns, origin, now)?;
-        let expired = (columns.num_rows() - living.rows.len()) as u64;
+        let unwelcome = self.unwelcome(family, &columns, &suppressed);
+        let suppressed =
+            unwelcome.as_ref().map_or(0, |unwelcome| unwelcome.count_set_bits()) as u64;
+        let living = self.living(family, &columns, unwelcome.as_ref(), origin, now)?;
+        let expired = (columns.num_rows() - living.rows.len()) as u64 - suppressed;
         let columns = living.columns(columns);
         let mut batch = self.rows(family, &columns, &living)?;
         let keys = self.event_keys(family, &columns, &living)?;
@@ -188,6 +218,7 @@ impl Gate {
         ];
         batch.columns.extend(ends);
         let mut tally = batch.tally;
+        tally.suppressed = suppressed;
         tally.note(Note::Nulled, nulled);
         tally.note(Note::ClockUnknown, clock_unknown(&columns));
         let schema = Arc::clone(&self.plans[family].schema);

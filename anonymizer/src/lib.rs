@@ -27,6 +27,8 @@ mod plan;
 mod pseudonym;
 mod raw;
 mod seal;
+mod subject;
+mod suppression;
 
 pub use agents::Agents;
 pub use anonymized::{AnonymizedBatch, EventKey};
@@ -38,4 +40,6 @@ pub use gate::{Gate, Origin};
 pub use geo::Geo;
 pub use keys::{Key, KeyEntry, KeyName, KeyRing, KeyState};
 pub use raw::{ClockSource, RawBatch, RawBuilder, RawEvent, Value};
-pub use seal::{Header, Sealed};
+pub use seal::{Header, InFlight, Sealed};
+pub use subject::{Commitment, Identifier, Pseudonyms, Subject};
+pub use suppression::{RequestKind, Suppressed, SuppressionList};

@@ -21,6 +21,8 @@ use crate::keys::Key;
 
 /// Names what a derived key is for; part of the format, never to be changed.
 const IDENTIFIER_CONTEXT: &str = "quorate 2026-11 v1 identifier pseudonym";
+/// As above, for the suppression list.
+const SUPPRESSED_CONTEXT: &str = "quorate 2026-11 v1 suppressed contributor";
 /// As above, for keys of events.
 const EVENT_CONTEXT: &str = "quorate 2026-11 v1 event key";
 
@@ -59,6 +61,12 @@ impl<'a> Canonical<'a> {
         Some(Self { tag, folded, folded_length, text })
     }
 
+    /// Writes what is hashed of it: tag and text, each after its length.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        length_prefixed(out, self.tag.as_bytes());
+        out.extend_from_slice(self.bytes());
+    }
+
     fn bytes(&self) -> &[u8] {
         if self.folded_length == 0 {
             self.text.as_bytes()
@@ -86,6 +94,17 @@ fn fold_hexadecimal(text: &str, out: &mut [u8; 32]) -> usize {
     length
 }
 
+/// Writes what is hashed of a visit: whoever comes to `site` from `address` with `user_agent`.
+pub(crate) fn write_visit(out: &mut Vec<u8>, site: &str, address: IpAddr, user_agent: &str) {
+    length_prefixed(out, b"visit");
+    length_prefixed(out, site.as_bytes());
+    match address.to_canonical() {
+        IpAddr::V4(address) => length_prefixed(out, &address.octets()),
+        IpAddr::V6(address) => length_prefixed(out, &address.octets()),
+    }
+    length_prefixed(out, user_agent.as_bytes());
+}
+
 /// The key of one field in one epoch. Neither `Debug` nor `Clone`.
 pub(crate) struct FieldKey(Secret);
 
@@ -99,9 +118,13 @@ impl FieldKey {
     pub(crate) fn text(&self, text: &str, scratch: &mut Vec<u8>) -> Option<Hash> {
         let canonical = Canonical::of(text)?;
         scratch.clear();
-        length_prefixed(scratch, canonical.tag.as_bytes());
-        scratch.extend_from_slice(canonical.bytes());
+        canonical.write(scratch);
         Some(keyed(&self.0, scratch))
+    }
+
+    /// The pseudonym of what [`Canonical::write`] or [`write_visit`] wrote.
+    pub(crate) fn canonical(&self, written: &[u8]) -> Hash {
+        keyed(&self.0, written)
     }
 
     /// The pseudonym of a number.
@@ -115,13 +138,7 @@ impl FieldKey {
     /// The pseudonym of a visit: whoever comes to `site` from `address` with `user_agent`.
     pub(crate) fn visit(&self, site: &str, address: IpAddr, user_agent: &str) -> Hash {
         let mut scratch = Zeroizing::new(Vec::with_capacity(64 + site.len() + user_agent.len()));
-        length_prefixed(&mut scratch, b"visit");
-        length_prefixed(&mut scratch, site.as_bytes());
-        match address.to_canonical() {
-            IpAddr::V4(address) => length_prefixed(&mut scratch, &address.octets()),
-            IpAddr::V6(address) => length_prefixed(&mut scratch, &address.octets()),
-        }
-        length_prefixed(&mut scratch, user_agent.as_bytes());
+        write_visit(&mut scratch, site, address, user_agent);
         keyed(&self.0, &scratch)
     }
 }
@@ -156,6 +173,29 @@ pub(crate) struct FieldKeys<'a> {
 impl FieldKeys<'_> {
     pub(crate) fn at(&self, row: usize) -> &FieldKey {
         &self.keys[self.slots[row]]
+    }
+}
+
+/// The key under which the suppression list knows the contributors of one family, over all epochs.
+pub(crate) struct SuppressionKey(Secret);
+
+impl SuppressionKey {
+    /// Derives it from the list's key.
+    pub(crate) fn of(key: &Key, controller: &str, family: &str) -> Self {
+        Self(derive(SUPPRESSED_CONTEXT, key, &[controller, family], 0))
+    }
+
+    /// The hash of what [`Canonical::write`] or [`write_visit`] wrote.
+    pub(crate) fn identifier(&self, written: &[u8]) -> Hash {
+        keyed(&self.0, written)
+    }
+
+    /// The hash of a pseudonym. It meets no identifier's: those begin with the length of a tag.
+    pub(crate) fn pseudonym(&self, pseudonym: &[u8], scratch: &mut Vec<u8>) -> Hash {
+        scratch.clear();
+        length_prefixed(scratch, b"pseudonym");
+        scratch.extend_from_slice(pseudonym);
+        keyed(&self.0, scratch)
     }
 }
 

@@ -73,6 +73,9 @@ impl ClockSource {
     }
 }
 
+/// Stands for the clock of a row of which nothing is left, its contributor having been erased from a frame.
+pub(crate) const ERASED: u8 = 3;
+
 /// One event on its way into a [`RawBuilder`].
 #[derive(Clone, Copy)]
 pub struct RawEvent<'a> {
@@ -145,6 +148,8 @@ pub struct RawBatch {
     pub(crate) columns: RecordBatch,
     /// Fields nulled while appending, because all of their purposes fell.
     pub(crate) nulled: u64,
+    /// Rows of visits that the suppression list knows by what they came over.
+    pub(crate) suppressed: Vec<usize>,
 }
 
 impl RawBatch {
@@ -186,6 +191,7 @@ pub struct RawBuilder {
     texts: usize,
     row_bytes: usize,
     nulled: u64,
+    suppressed: Vec<usize>,
 }
 
 /// A declared field's builder, and when it may be filled.
@@ -309,6 +315,7 @@ impl RawBuilder {
             texts: 0,
             row_bytes,
             nulled: 0,
+            suppressed: Vec::new(),
         }
     }
 
@@ -350,6 +357,9 @@ impl RawBuilder {
         self.texts += visit.map_or(0, <[u8]>::len);
         self.visits.append_option(visit);
         self.said.append_option(event.said.map(|said| said.0));
+        if resolved.is_suppressed(self.family) {
+            self.suppressed.push(self.rows);
+        }
         self.rows += 1;
     }
 
@@ -389,7 +399,8 @@ impl RawBuilder {
         self.rows = 0;
         self.texts = 0;
         let nulled = std::mem::take(&mut self.nulled);
-        RawBatch { family: self.family, digest: self.digest, columns, nulled }
+        let suppressed = std::mem::take(&mut self.suppressed);
+        RawBatch { family: self.family, digest: self.digest, columns, nulled, suppressed }
     }
 }
 

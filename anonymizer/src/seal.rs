@@ -10,6 +10,7 @@
 //! batch without its schema, which the policy digest names; columns are lz4-compressed above 16 KiB.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
@@ -43,9 +44,11 @@ pub struct Header {
     pub policy: Digest,
     /// The hour of received time whose key seals it, counted from 1970.
     pub hour: u32,
+    /// Which of the hour's keys it is: the first, unless a contributor was erased from the hour since.
+    pub generation: u32,
     /// How many rows are inside.
     pub rows: u32,
-    /// What was refused beside them.
+    /// What was refused and suppressed beside them.
     pub tally: Tally,
 }
 
@@ -57,10 +60,31 @@ struct Wire {
     family: Option<String>,
     policy: String,
     hour: u32,
+    #[serde(default, skip_serializing_if = "is_first")]
+    generation: u32,
     rows: u32,
     #[serde(default, skip_serializing_if = "Tally::is_empty")]
     tally: Tally,
 }
+
+fn is_first(generation: &u32) -> bool {
+    *generation == 0
+}
+
+/// Held while a frame is on its way into the log: its key is not destroyed before all of these are gone.
+#[derive(Default)]
+pub struct InFlight {
+    _held: Option<Arc<Generation>>,
+}
+
+impl InFlight {
+    pub(crate) fn of(generation: Arc<Generation>) -> Self {
+        Self { _held: Some(generation) }
+    }
+}
+
+/// One key of an hour, as far as frames are being sealed under it.
+pub(crate) struct Generation(pub(crate) u32);
 
 /// A frame: the only form in which a raw event leaves memory.
 pub struct Sealed {
@@ -68,6 +92,7 @@ pub struct Sealed {
     /// Where the nonce begins.
     head_length: usize,
     bytes: Vec<u8>,
+    in_flight: InFlight,
 }
 
 impl Sealed {
@@ -87,6 +112,18 @@ impl Sealed {
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+
+    /// The whole frame, and what a log has to hold until the frame is where readers find it, or has failed.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<u8>, InFlight) {
+        (self.bytes, self.in_flight)
+    }
+
+    /// Marks a frame that was sealed just now and is in no log yet.
+    pub(crate) fn on_its_way(mut self, in_flight: InFlight) -> Self {
+        self.in_flight = in_flight;
+        self
     }
 
     /// Takes bytes for a frame. What only the key can tell is told by [`crate::Gate::open`].
@@ -110,7 +147,7 @@ impl Sealed {
             return Err(Error::Frame("too short"));
         }
         let header = Header::read(&bytes[LEAD_BYTES..head_length])?;
-        Ok(Self { header, head_length, bytes })
+        Ok(Self { header, head_length, bytes, in_flight: InFlight::default() })
     }
 
     /// Seals `body`, which may be empty.
@@ -136,12 +173,12 @@ impl Sealed {
         bytes.extend_from_slice(&nonce);
         body.write(&mut bytes);
         seal_tail(key.secret(), nonce, &aad, &mut bytes, head_length + NONCE_BYTES)?;
-        Ok(Self { header, head_length, bytes })
+        Ok(Self { header, head_length, bytes, in_flight: InFlight::default() })
     }
 
     /// Opens the frame: its header, and the bytes of its body.
     pub(crate) fn open(self, key: &Key) -> Result<(Header, Vec<u8>), Error> {
-        let Self { header, head_length, mut bytes } = self;
+        let Self { header, head_length, mut bytes, in_flight: _ } = self;
         let (aad, rest) = bytes.split_at_mut(head_length);
         let (nonce, sealed) = rest.split_at_mut(NONCE_BYTES);
         let nonce = (*nonce).try_into().expect("split at the length of a nonce");
@@ -158,6 +195,7 @@ impl Header {
             family: self.family.clone(),
             policy: self.policy.to_string(),
             hour: self.hour,
+            generation: self.generation,
             rows: self.rows,
             tally: self.tally.clone(),
         };
@@ -174,6 +212,7 @@ impl Header {
             family: wire.family,
             policy: Digest(*policy.as_bytes()),
             hour: wire.hour,
+            generation: wire.generation,
             rows: wire.rows,
             tally: wire.tally,
         })
@@ -186,6 +225,8 @@ pub(crate) enum Body {
     Empty,
     /// An IPC message with its columns.
     Rows { nulled: u64, message: Vec<u8>, columns: Vec<u8> },
+    /// What another frame held.
+    Again(Vec<u8>),
 }
 
 impl Body {
@@ -209,11 +250,16 @@ impl Body {
         match self {
             Self::Empty => 0,
             Self::Rows { message, columns, .. } => 3 * ALIGNMENT + message.len() + columns.len(),
+            Self::Again(bytes) => bytes.len(),
         }
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        let Self::Rows { nulled, message, columns } = self else { return };
+        let (nulled, message, columns) = match self {
+            Self::Empty => return,
+            Self::Again(bytes) => return out.extend_from_slice(bytes),
+            Self::Rows { nulled, message, columns } => (nulled, message, columns),
+        };
         let start = out.len();
         let pad = |out: &mut Vec<u8>| {
             out.resize(start + (out.len() - start).next_multiple_of(ALIGNMENT), 0);

@@ -107,15 +107,22 @@ names! {
     }
 }
 
-/// Counts that travel with rows: what was refused beside them, and what was noted about them.
+/// Counts that travel with rows: what was refused or suppressed beside them, and what was noted about them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Events refused, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<Reason, u64>,
+    /// Events of contributors who are erased or object; their rows went no further.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub suppressed: u64,
     /// Notes, in the unit that each names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<Note, u64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Tally {
@@ -136,6 +143,7 @@ impl Tally {
         for (&reason, &count) in &other.refused {
             *self.refused.entry(reason).or_default() += count;
         }
+        self.suppressed += other.suppressed;
         for (&note, &count) in &other.notes {
             *self.notes.entry(note).or_default() += count;
         }
@@ -147,9 +155,15 @@ impl Tally {
         self.refused.values().sum()
     }
 
+    /// Events that ended beside the rows: refused or suppressed.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.refused_total() + self.suppressed
+    }
+
     /// Whether nothing was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.refused.is_empty() && self.notes.is_empty()
+        self.refused.is_empty() && self.suppressed == 0 && self.notes.is_empty()
     }
 }

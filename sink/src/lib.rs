@@ -22,6 +22,7 @@
 
 mod arrange;
 mod beside;
+mod contributors;
 mod dedupe;
 mod erase;
 mod error;

@@ -33,7 +33,8 @@ pub(crate) struct Manifest {
     pub(crate) partitions: BTreeMap<u16, Counts>,
 }
 
-/// What became of the events of one partition: `received = stored + duplicate + refused + expired`.
+/// What became of the events of one partition: `received = stored + duplicate + refused + expired +
+/// suppressed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     /// First position that is counted here.
@@ -44,7 +45,7 @@ pub(crate) struct Counts {
     pub(crate) stored: u64,
     pub(crate) duplicate: u64,
     pub(crate) expired: u64,
-    /// Refusals by reason, and notes.
+    /// Refusals by reason, suppressed events, and notes.
     pub(crate) tally: Tally,
 }
 
@@ -73,6 +74,7 @@ impl Counts {
         count(Counted::Outcome(Outcome::Stored), self.stored);
         count(Counted::Outcome(Outcome::Duplicate), self.duplicate);
         count(Counted::Outcome(Outcome::Expired), self.expired);
+        count(Counted::Outcome(Outcome::Suppressed), self.tally.suppressed);
         for (&reason, &number) in &self.tally.refused {
             count(Counted::Refused(reason), number);
         }

@@ -233,7 +233,8 @@ impl Sink {
         Ok(self.next(partition))
     }
 
-    /// Takes the rows of one frame, duplicates aside; what gate 1 noted and found expired is counted with them.
+    /// Takes the rows of one frame, duplicates aside; what gate 1 noted and found expired or suppressed
+    /// is counted with them.
     ///
     /// A frame that the family's table holds already is passed over, and counts nothing.
     ///
@@ -311,7 +312,7 @@ impl Sink {
     }
 
     /// Counts what the clear header of a frame says: `received` events in all, of which those in `tally` were
-    /// refused; and `expired` of them if their sealing key was destroyed before they could be opened.
+    /// refused or suppressed; and `expired` of them if their sealing key was destroyed before they could be opened.
     ///
     /// Call it for every frame, once; the rows of the frame are counted by [`Sink::write`].
     pub fn count(

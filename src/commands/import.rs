@@ -42,7 +42,7 @@ pub struct Args {
     more_follows: bool,
 }
 
-/// What an import did: `received = stored + duplicate + refused + expired`.
+/// What an import did: `received = stored + duplicate + refused + expired + suppressed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
     /// Lines read.
@@ -55,6 +55,8 @@ pub struct Imported {
     pub refused: u64,
     /// Events of an epoch whose key is already destroyed: their time is over.
     pub expired: u64,
+    /// Events of contributors who are erased or object.
+    pub suppressed: u64,
 }
 
 /// Imports a file, then releases and removes what is due.
@@ -91,11 +93,11 @@ pub async fn run(args: Args, config: Config) -> anyhow::Result<()> {
 }
 
 fn summary(imported: Imported, seconds: f64, released: usize) -> String {
-    let Imported { received, stored, duplicate, refused, expired } = imported;
+    let Imported { received, stored, duplicate, refused, expired, suppressed } = imported;
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = received as f64 / seconds.max(0.001);
     format!(
-        "received {received} = stored {stored} + duplicate {duplicate} + refused {refused} + expired {expired}\n\
+        "received {received} = stored {stored} + duplicate {duplicate} + refused {refused} + expired {expired} + suppressed {suppressed}\n\
          {seconds:.1} s, {rate:.0} events/s; {released} closed periods released\n"
     )
 }
@@ -235,6 +237,7 @@ impl<'a> Run<'a> {
             let (family, rows) = (batch.family(), batch.rows() as u64);
             let batch = self.store.gate.anonymize(batch, &origin, now)?;
             self.imported.expired += batch.expired();
+            self.imported.suppressed += batch.tally().suppressed;
             let tables = self.store.tables()?;
             let written = tables.write(batch, &origin)?;
             tables.count(Some(family), &origin, &Tally::default(), rows, 0);

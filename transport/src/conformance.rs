@@ -29,6 +29,7 @@ pub async fn check<L: Log>(open: impl AsyncFn(&'static str) -> L, frame: impl Fn
     together(&open("together").await, &frame).await;
     reopened(&open, &frame).await;
     removal(&open, &frame).await;
+    replacing(&open, &frame).await;
     backwards(&open, &frame).await;
 }
 
@@ -147,6 +148,41 @@ async fn removal<L: Log>(open: impl AsyncFn(&'static str) -> L, frame: impl Fn(u
     let next = append(&log, Partition(0), frame(HOUR + 2)).await;
     assert!(next.0 >= end && next.0 > kept.0, "a position was used twice");
     assert_eq!(read(&log, Partition(0), Position(0)).await, [next]);
+}
+
+/// A frame takes the place of another, and of nothing else; it survives like one that was appended.
+async fn replacing<L: Log>(open: impl AsyncFn(&'static str) -> L, frame: impl Fn(u32) -> Sealed) {
+    let log = open("replacing").await;
+    let mut expected = Vec::new();
+    for hour in [HOUR, HOUR, HOUR + 3, HOUR + 3] {
+        expected.push(append(&log, Partition(0), frame(hour)).await);
+    }
+    let other = append(&log, Partition(1), frame(HOUR)).await;
+    let end = log.end(Partition(0)).await.expect("end");
+    let mut frames = Vec::new();
+    for (index, hour) in [(1, HOUR), (2, HOUR + 3)] {
+        let sealed = frame(hour);
+        let (position, bytes) = &mut expected[index];
+        assert_ne!(sealed.as_bytes(), bytes, "the suite needs frames that differ");
+        *bytes = sealed.as_bytes().to_vec();
+        frames.push((*position, sealed));
+    }
+    frames.push((end, frame(HOUR)));
+    frames.push((Position(u64::MAX), frame(HOUR)));
+    let replaced = log.replace(Partition(0), frames).await.expect("replace");
+    assert_eq!(replaced, 2, "where no frame is, none is put");
+    assert_eq!(read(&log, Partition(0), Position(0)).await, expected, "two frames are others");
+    assert_eq!(log.end(Partition(0)).await.expect("end"), end, "the end moved");
+    drop(log);
+
+    let log = open("replacing").await;
+    assert_eq!(read(&log, Partition(0), Position(0)).await, expected, "after opening");
+    assert_eq!(read(&log, Partition(1), Position(0)).await, [other], "another partition");
+    assert_eq!(log.remove_through(HOUR).await.expect("remove"), 3, "they go with their hour");
+    let gone = log.replace(Partition(0), vec![(expected[0].0, frame(HOUR))]).await;
+    assert_eq!(gone.expect("replace"), 0, "what was removed stays so");
+    let beyond = log.replace(Partition(log.partitions()), Vec::new()).await;
+    assert!(matches!(beyond, Err(LogError::NoPartition { .. })));
 }
 
 /// A clock that steps back, by little or by much, changes neither order nor what can be removed.

@@ -46,6 +46,8 @@ pub trait Log: Send + Sync {
 
     /// Returns once `frame` would survive a crash of this process and of the machine.
     ///
+    /// What [`anonymizer::Sealed::into_parts`] gives beside the bytes is held until readers can find them.
+    ///
     /// Positions of one partition ascend in the order in which appends return.
     ///
     /// # Errors
@@ -68,6 +70,21 @@ pub trait Log: Send + Sync {
         from: Position,
         bytes_max: usize,
     ) -> Result<Vec<(Position, Sealed)>, LogError>;
+
+    /// Puts frames in the place of others, at the same positions of `partition`, all of them or none; returns once they
+    /// would survive a crash, and counts them. Where no frame is any more, none is put. A reader finds the old frame or
+    /// the new one.
+    ///
+    /// What storage keeps of the old bytes is not wiped: whoever wants them gone destroys their key afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NoPartition`], [`LogError::Storage`].
+    async fn replace(
+        &self,
+        partition: Partition,
+        frames: Vec<(Position, Sealed)>,
+    ) -> Result<u64, LogError>;
 
     /// The position that the next frame of `partition` has at least: reading from it gives nothing yet.
     ///

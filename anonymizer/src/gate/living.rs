@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, UInt8Type};
 use schemas::Millis;
@@ -15,11 +16,12 @@ use crate::layout;
 use crate::raw::ClockSource;
 
 impl Gate {
-    /// Finds the rows whose keys are alive, and their epochs and generations.
+    /// Finds the rows whose keys are alive and who are welcome, and their epochs and generations.
     pub(super) fn living(
         &self,
         family: usize,
         columns: &RecordBatch,
+        unwelcome: Option<&BooleanBuffer>,
         origin: &Origin,
         now: Millis,
     ) -> Result<Living, Error> {
@@ -37,6 +39,9 @@ impl Gate {
         let mut generations = Memo::default();
         let mut living = Living::with_capacity(columns.num_rows());
         for row in 0..columns.num_rows() {
+            if unwelcome.is_some_and(|unwelcome| unwelcome.value(row)) {
+                continue;
+            }
             let epoch = epoch_of(Millis(received[row]), declared.epoch_days);
             let by_device = ClockSource::of_code(clocks[row]) == ClockSource::Device;
             let day = Millis(if by_device { times[row] } else { received[row] }).day();

@@ -9,7 +9,7 @@ use crate::anonymized::EventKey;
 use crate::fixture::{
     ALL, Bench, CONSENT, DEVICES, INTEREST, NOW, WEB, address, devices, event, origin, package, web,
 };
-use crate::keys::{epoch_end, window_days};
+use crate::keys::{KeyName, epoch_end, window_days};
 use crate::{Connection, RawBuilder, RawEvent, Resolved, Value};
 
 /// One event through builder, frame and gate.
@@ -455,7 +455,7 @@ fn a_frame_is_sealed_under_its_last_hour() {
     assert_eq!(builder.rows(), 0);
     assert_eq!((frame.header().hour, frame.header().rows), (NOW.hour() + 1, 3));
     let hour = frame.header().hour;
-    bench.ring.destroy(&KeyName::Seal { hour }, "test").unwrap();
+    bench.ring.destroy(&KeyName::Seal { hour, generation: 0 }, "test").unwrap();
     assert!(matches!(bench.gate.open(frame), Err(Error::Destroyed(_))));
     let never = bench.gate.seal_tally(None, Tally::default(), NOW).unwrap();
     let other = Bench::new(package());
@@ -474,10 +474,11 @@ fn a_header_cannot_promise_other_rows() {
         family: Some("devices".into()),
         policy: bench.package.digest,
         hour,
+        generation: 0,
         rows: 2,
         tally: Tally::default(),
     };
-    let key = bench.ring.get_or_create(&KeyName::Seal { hour }).unwrap();
+    let key = bench.ring.get_or_create(&KeyName::Seal { hour, generation: 0 }).unwrap();
     let frame = Sealed::seal(header, &Body::of(&columns, 0).unwrap(), &key).unwrap();
     assert!(matches!(bench.gate.open(frame), Err(Error::Rows { declared: 2, found: 1 })));
 }

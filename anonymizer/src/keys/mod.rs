@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use schemas::{Clock, Millis, Package};
 use zeroize::Zeroizing;
 
+pub(crate) use file::{from_hexadecimal, hexadecimal, private, sync_folder};
 pub use name::KeyName;
 pub(crate) use retire::{epoch_end, window_days};
 

@@ -10,6 +10,8 @@ pub enum KeyName {
     Seal {
         /// The hour.
         hour: u32,
+        /// Counts the keys of the hour, from 0: it gets another when a contributor is erased from its frames.
+        generation: u32,
     },
     /// Makes the pseudonyms of one family in one epoch.
     Pseudonym {
@@ -25,15 +27,19 @@ pub enum KeyName {
         /// The generation.
         generation: i32,
     },
+    /// Hashes the contributors of the suppression list; lives as long as objections do.
+    Suppression,
 }
 
-/// `seal/490000`, `pseudonym/web/20600`, `dedupe/web/10300`.
+/// `seal/490000`, `seal/490000/1`, `pseudonym/web/20600`, `dedupe/web/10300`, `suppression`.
 impl fmt::Display for KeyName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Seal { hour } => write!(out, "seal/{hour}"),
+            Self::Seal { hour, generation: 0 } => write!(out, "seal/{hour}"),
+            Self::Seal { hour, generation } => write!(out, "seal/{hour}/{generation}"),
             Self::Pseudonym { family, epoch } => write!(out, "pseudonym/{family}/{epoch}"),
             Self::Dedupe { family, generation } => write!(out, "dedupe/{family}/{generation}"),
+            Self::Suppression => out.write_str("suppression"),
         }
     }
 }
@@ -41,9 +47,16 @@ impl fmt::Display for KeyName {
 impl KeyName {
     /// Reads what `Display` writes.
     pub(crate) fn parse(text: &str) -> Option<Self> {
+        if text == "suppression" {
+            return Some(Self::Suppression);
+        }
         let (kind, rest) = text.split_once('/')?;
         if kind == "seal" {
-            return Some(Self::Seal { hour: rest.parse().ok()? });
+            let (hour, generation) = match rest.split_once('/') {
+                None => (rest, 0),
+                Some((hour, generation)) => (hour, generation.parse().ok()?),
+            };
+            return Some(Self::Seal { hour: hour.parse().ok()?, generation });
         }
         let (family, number) = rest.rsplit_once('/')?;
         let (family, number) = (family.to_owned(), number.parse().ok()?);
@@ -95,7 +108,9 @@ mod tests {
     #[test]
     fn names_survive_text_and_files() {
         let names = [
-            KeyName::Seal { hour: 490_000 },
+            KeyName::Seal { hour: 490_000, generation: 0 },
+            KeyName::Seal { hour: 490_000, generation: 12 },
+            KeyName::Suppression,
             KeyName::Pseudonym { family: "device_usage".into(), epoch: -3 },
             KeyName::Dedupe { family: "a/../b".into(), generation: 7 },
             KeyName::Dedupe { family: "é.x".into(), generation: 7 },

@@ -26,7 +26,9 @@ impl Terms<'_> {
         now: Millis,
     ) -> Option<&'static str> {
         match name {
-            KeyName::Seal { hour } => self.seal_over(*hour, now),
+            KeyName::Seal { hour, .. } => self.seal_over(*hour, now),
+            // An objection has no end of its own.
+            KeyName::Suppression => None,
             KeyName::Pseudonym { family, epoch } => {
                 let (end, grace_ms, why) = match self.package.family(family) {
                     None => (created, UNKNOWN_FAMILY_MS, "family left the package"),

@@ -59,7 +59,7 @@ impl Place {
 }
 
 fn seal(hour: u32) -> KeyName {
-    KeyName::Seal { hour }
+    KeyName::Seal { hour, generation: 0 }
 }
 
 fn epoch(family: &str, epoch: i32) -> KeyName {

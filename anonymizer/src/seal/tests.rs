@@ -13,7 +13,14 @@ const NONCE: [u8; NONCE_BYTES] = [2; NONCE_BYTES];
 fn header(rows: u32) -> Header {
     let mut tally = Tally::default();
     tally.refuse(Reason::TooLong);
-    Header { family: Some("web".into()), policy: Digest([7; 32]), hour: 498_732, rows, tally }
+    Header {
+        family: Some("web".into()),
+        policy: Digest([7; 32]),
+        hour: 498_732,
+        generation: 0,
+        rows,
+        tally,
+    }
 }
 
 fn batch(rows: usize) -> RecordBatch {

@@ -321,6 +321,14 @@ impl Log for Broken {
         Ok(Vec::new())
     }
 
+    async fn replace(
+        &self,
+        _: Partition,
+        _: Vec<(Position, anonymizer::Sealed)>,
+    ) -> Result<u64, LogError> {
+        Err(LogError::Stopped)
+    }
+
     async fn end(&self, _: Partition) -> Result<Position, LogError> {
         Ok(Position(0))
     }

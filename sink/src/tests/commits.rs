@@ -73,17 +73,19 @@ async fn every_event_ends_once() {
     unknown.refuse(Reason::UnknownType);
     let origin = Origin { position: 1, ..origin };
     sink.count(None, &origin, &unknown, 1, 0);
-    sink.count(Some(VIEW), &Origin { position: 2, ..origin }, &Tally::default(), 4, 4);
+    let suppressed = Tally { suppressed: 3, ..Tally::default() };
+    sink.count(Some(VIEW), &Origin { position: 2, ..origin }, &suppressed, 7, 4);
     sink.commit(&[(0, 3)], NOW, CONTEXT).await.unwrap();
 
     let outcomes = store.outcomes().await;
     assert_eq!(
         outcomes,
         BTreeMap::from([
-            (Counted::Received, 14),
+            (Counted::Received, 17),
             (STORED, 4),
             (DUPLICATE, 1),
             (EXPIRED, 5),
+            (SUPPRESSED, 3),
             (Counted::Refused(Reason::TooLong), 2),
             (Counted::Refused(Reason::MissingField), 1),
             (Counted::Refused(Reason::UnknownType), 1),

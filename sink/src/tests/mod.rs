@@ -302,3 +302,4 @@ fn data_files(folder: &Path) -> Vec<PathBuf> {
 const STORED: Counted = Counted::Outcome(Outcome::Stored);
 const DUPLICATE: Counted = Counted::Outcome(Outcome::Duplicate);
 const EXPIRED: Counted = Counted::Outcome(Outcome::Expired);
+const SUPPRESSED: Counted = Counted::Outcome(Outcome::Suppressed);

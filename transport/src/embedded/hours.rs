@@ -96,6 +96,16 @@ impl Hours {
             .collect()
     }
 
+    /// The keyspace that holds `position` of `partition`, if it is there.
+    pub(super) fn at(&self, partition: Partition, position: u64) -> Option<Keyspace> {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let holds = |hour: &&Hour| {
+            let (first, end) = hour.spans[usize::from(partition.0)];
+            (first..end).contains(&position)
+        };
+        list.iter().find(holds).map(|hour| hour.frames.clone())
+    }
+
     /// Removes the keyspaces of `hour` and before, and counts their frames. The caller keeps writers out.
     pub(super) fn remove_through(&self, database: &Database, hour: u32) -> Result<u64, LogError> {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);

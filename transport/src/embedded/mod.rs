@@ -150,8 +150,9 @@ impl Log for EmbeddedLog {
     async fn append(&self, partition: Partition, frame: Sealed) -> Result<Position, LogError> {
         self.check(partition)?;
         let (reply, answer) = oneshot::channel();
-        let append =
-            Append { partition, hour: frame.header().hour, bytes: frame.into_bytes(), reply };
+        let hour = frame.header().hour;
+        let (bytes, in_flight) = frame.into_parts();
+        let append = Append { partition, hour, bytes, in_flight, reply };
         let appends = self.appends.as_ref().expect("taken by drop alone");
         appends.send(append).await.map_err(|_| LogError::Stopped)?;
         answer.await.map_err(|_| LogError::Stopped)?
@@ -186,6 +187,33 @@ impl Log for EmbeddedLog {
                 }
             }
             Ok(frames)
+        })
+        .await
+    }
+
+    async fn replace(
+        &self,
+        partition: Partition,
+        frames: Vec<(Position, Sealed)>,
+    ) -> Result<u64, LogError> {
+        let end = self.check(partition)?.load(Ordering::Acquire);
+        self.blocking(move |shared| {
+            let _writing = shared.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut batch = shared.database.batch().durability(Some(PersistMode::SyncAll));
+            let mut replaced = 0;
+            for (position, sealed) in frames {
+                let Position(position) = position;
+                let key = frame::key(partition, position);
+                let Some(keyspace) = shared.hours.at(partition, position) else { continue };
+                if position >= end || !keyspace.contains_key(key).map_err(storage)? {
+                    continue;
+                }
+                let value = frame::encode(partition, position, sealed.as_bytes());
+                batch.insert(&keyspace, &key[..], value);
+                replaced += 1;
+            }
+            batch.commit().map_err(storage)?;
+            Ok(replaced)
         })
         .await
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use anonymizer::InFlight;
 use fjall::{Keyspace, PersistMode};
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,6 +19,8 @@ pub(super) struct Append {
     pub(super) partition: Partition,
     pub(super) hour: u32,
     pub(super) bytes: Vec<u8>,
+    /// Held until readers can find the frame, or nobody ever will.
+    pub(super) in_flight: InFlight,
     pub(super) reply: oneshot::Sender<Result<Position, LogError>>,
 }
 
@@ -26,6 +29,7 @@ struct Placed {
     partition: Partition,
     position: u64,
     frames: Keyspace,
+    _in_flight: InFlight,
     reply: oneshot::Sender<Result<Position, LogError>>,
 }
 
@@ -79,7 +83,8 @@ impl Writer {
             touched.insert(partition.0, *next);
             let value = frame::encode(partition, position, &append.bytes);
             batch.insert(&frames, &frame::key(partition, position)[..], value);
-            placed.push(Placed { partition, position, frames, reply: append.reply });
+            let Append { in_flight, reply, .. } = append;
+            placed.push(Placed { partition, position, frames, _in_flight: in_flight, reply });
         }
         for (partition, next) in touched {
             batch.insert(&shared.meta, next_key(partition), &next.to_be_bytes()[..]);
@@ -90,7 +95,7 @@ impl Writer {
             return fail(placed, last.reply, storage(error));
         }
         tracing::trace!(target: "quorate::moment", "log tell");
-        for Placed { partition, position, frames, reply } in placed {
+        for Placed { partition, position, frames, reply, _in_flight } in placed {
             shared.hours.note(&frames, partition, position);
             shared.ends[usize::from(partition.0)].store(position + 1, Ordering::Release);
             // A caller that is gone has lost its answer, not its frame.
