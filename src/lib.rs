@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod demo;
 pub mod generate;
+pub mod limits;
 pub mod operator;
 pub mod pipeline;
 pub mod rehearsal;

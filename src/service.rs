@@ -8,6 +8,7 @@ use std::time::Duration;
 use anonymizer::{Geo, Resolver};
 use anyhow::Context;
 use axum_server::Handle;
+use ingest::Connections;
 use query::Statistics;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -19,6 +20,12 @@ use crate::telemetry;
 
 /// How often a configured country database is looked at for a newer version.
 const GEO_RELOAD_EVERY: Duration = Duration::from_secs(60);
+/// Connections at once at the port of readers, and at the operator's.
+const READERS_MAX: usize = 256;
+/// How long such a connection may be without a request, or read at its last answer.
+const READER_IDLE: Duration = Duration::from_secs(60);
+/// How long one of its requests may take, from its head to its answer: a query alone may take 30 s.
+const READER_PATIENCE: Duration = Duration::from_secs(90);
 /// How long open requests may take to finish when the service stops.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -145,15 +152,21 @@ fn listen(
     address: SocketAddr,
     router: axum::Router,
 ) -> anyhow::Result<(SocketAddr, Handle, JoinHandle<()>)> {
-    let listener = std::net::TcpListener::bind(address)
+    let connections = Connections::new(READERS_MAX, READER_IDLE, READER_PATIENCE);
+    let listener = Connections::listen(address)
         .with_context(|| format!("cannot listen on {address}: is it in use?"))?;
-    listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
     let handle = Handle::new();
-    let server = axum_server::from_tcp(listener).handle(handle.clone());
+    let server = connections.tune(axum_server::from_tcp(listener).handle(handle.clone()));
+    let routes = connections.count(router).into_make_service_with_connect_info::<SocketAddr>();
     let task = tokio::spawn(async move {
-        if let Err(error) = server.serve(router.into_make_service()).await {
-            tracing::error!(%bound, "a port stopped serving: {error}");
+        tokio::select! {
+            served = server.acceptor(connections.clone()).serve(routes) => {
+                if let Err(error) = served {
+                    tracing::error!(%bound, "a port stopped serving: {error}");
+                }
+            }
+            () = connections.sweep() => {}
         }
     });
     Ok((bound, handle, task))

@@ -149,7 +149,7 @@ impl Principal {
 }
 
 /// The key in a value of `Authorization`.
-fn presented(value: &[u8]) -> Option<String> {
+pub(crate) fn presented(value: &[u8]) -> Option<String> {
     let value = std::str::from_utf8(value).ok()?;
     let (scheme, rest) = value.split_once(' ')?;
     let rest = rest.trim();

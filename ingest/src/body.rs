@@ -157,7 +157,7 @@ mod tests {
     use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 
     use super::*;
-    use crate::budget::Budget;
+    use crate::budget::{Budget, Holder};
 
     fn pack(encoding: Encoding, plain: &[u8]) -> Bytes {
         let level = Compression::best();
@@ -184,28 +184,30 @@ mod tests {
     #[test]
     fn all_encodings_are_undone() {
         let plain = b"{\"type\":\"device_usage\"}".repeat(10_000);
-        let budget = Budget::new(1 << 20);
+        let budget = Budget::new(2 << 20);
         for encoding in ALL {
             let packed = pack(encoding, &plain);
-            let mut held = budget.reserve();
+            let mut held = budget.reserve(Holder::any());
             let undone = decompress(encoding, packed, 1 << 20, &mut held).unwrap();
             assert_eq!(undone, plain, "{encoding:?}");
         }
         let mut raw = DeflateEncoder::new(Vec::new(), Compression::best());
         raw.write_all(&plain).unwrap();
         let raw = raw.finish().unwrap().into();
-        let undone = decompress(Encoding::Deflate, raw, 1 << 20, &mut budget.reserve()).unwrap();
+        let undone =
+            decompress(Encoding::Deflate, raw, 1 << 20, &mut budget.reserve(Holder::any()))
+                .unwrap();
         assert_eq!(undone, plain);
     }
 
     #[test]
     fn a_bomb_is_stopped_at_the_limit() {
         let plain = vec![b' '; 64 << 20];
-        let budget = Budget::new(1 << 20);
+        let budget = Budget::new(2 << 20);
         for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd] {
             let packed = pack(encoding, &plain);
             assert!(packed.len() < 100 << 10, "{encoding:?}");
-            let mut held = budget.reserve();
+            let mut held = budget.reserve(Holder::any());
             let result = decompress(encoding, packed, 256 << 10, &mut held);
             assert_eq!(result, Err(Problem::TooLarge { bytes_max: 256 << 10 }), "{encoding:?}");
             assert!(budget.used() <= (256 << 10) + 1, "{encoding:?}");
@@ -216,20 +218,23 @@ mod tests {
     #[test]
     fn exactly_the_limit_is_taken() {
         let plain = vec![b' '; 100_000];
-        let budget = Budget::new(1 << 20);
+        let budget = Budget::new(2 << 20);
         let packed = pack(Encoding::Gzip, &plain);
-        let take = |max| decompress(Encoding::Gzip, packed.clone(), max, &mut budget.reserve());
+        let take = |max| {
+            decompress(Encoding::Gzip, packed.clone(), max, &mut budget.reserve(Holder::any()))
+        };
         assert_eq!(take(100_000).unwrap().len(), 100_000);
         assert_eq!(take(99_999), Err(Problem::TooLarge { bytes_max: 99_999 }));
     }
 
     #[test]
     fn damaged_bodies_are_corrupt() {
-        let budget = Budget::new(1 << 20);
+        let budget = Budget::new(2 << 20);
         for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd] {
             let mut packed = pack(encoding, &b"{\"type\":\"device_usage\"}".repeat(100)).to_vec();
             packed.truncate(packed.len() / 2);
-            let result = decompress(encoding, packed.into(), 1 << 20, &mut budget.reserve());
+            let result =
+                decompress(encoding, packed.into(), 1 << 20, &mut budget.reserve(Holder::any()));
             assert_eq!(result, Err(Problem::Corrupt), "{encoding:?}");
         }
     }

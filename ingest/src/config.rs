@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::budget;
 use crate::decode::Limits;
 use crate::error::Error;
 
@@ -41,19 +42,24 @@ pub struct IngestConfig {
     pub linger_ms: u64,
     /// Size at which a frame is written without waiting any longer, in bytes.
     pub frame_bytes_max: usize,
-    /// Bodies that may be in memory at once, in bytes; beyond it requests are answered 503.
+    /// Bodies that may be in memory at once, in bytes; beyond it requests are answered 503. One source, or one network
+    /// under a public site id, may take three quarters of it.
     pub in_flight_bytes_max: usize,
-    /// How long a request may take to send its head, in seconds.
+    /// How long a connection may be without a request, and a request may take to send its head, in seconds.
     pub head_timeout_s: u64,
     /// How long a request may take to send its body, in seconds.
     pub body_timeout_s: u64,
     /// How long a request may wait for its events to be durable, in seconds; then it is answered 503.
     pub durable_timeout_s: u64,
-    /// Connections open at once.
+    /// Connections open at once. One more takes the place of the one that has done nothing for longest, of those from
+    /// the network that holds most.
     pub connections_max: usize,
     /// Requests a second that one key may send on average, with bursts of ten times that; 0 for no limit.
     pub key_requests_per_s: u32,
-    /// The same for one address under a public site id, which anybody can read off a page; 0 for no limit.
+    /// Events a second that one source may send on average, with bursts of ten times that; 0 for no limit. A body is
+    /// taken whole, and what it is too much is waited for.
+    pub source_events_per_s: u32,
+    /// Requests a second of one address under a public site id, which anybody can read off a page; 0 for no limit.
     pub address_requests_per_s: u32,
 }
 
@@ -107,6 +113,7 @@ impl Default for IngestConfig {
             durable_timeout_s: 15,
             connections_max: 10_000,
             key_requests_per_s: 0,
+            source_events_per_s: 0,
             address_requests_per_s: 100,
         }
     }
@@ -135,9 +142,11 @@ impl IngestConfig {
         if self.decompressed_bytes_max > BODY_BYTES_CEILING {
             return fail("decompressed_bytes_max must be at most 1073741824");
         }
-        if self.in_flight_bytes_max < self.body_bytes_max + self.decompressed_bytes_max {
+        let one = self.body_bytes_max + self.decompressed_bytes_max;
+        if budget::shared(self.in_flight_bytes_max) < one {
             return fail(
-                "in_flight_bytes_max must be at least body_bytes_max and decompressed_bytes_max together",
+                "three quarters of in_flight_bytes_max must be at least body_bytes_max and \
+                 decompressed_bytes_max together",
             );
         }
         if self.events_max == 0 || self.event_bytes_max == 0 || self.connections_max == 0 {

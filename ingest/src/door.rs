@@ -12,16 +12,18 @@ use anonymizer::{Connection, RawEvent, Resolved, Resolver, Signals};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use bytes::Bytes;
 use schemas::access::SourceKind;
 use schemas::{Clock, Millis, Reason, Tally};
+use tokio::sync::Semaphore;
 
 use crate::auth::{Denied, Principal, Registry};
 use crate::batcher::{Batcher, Posting};
 use crate::body::{self, Encoding};
-use crate::budget::{Budget, Reservation};
+use crate::budget::{Budget, Holder, Reservation};
 use crate::config::IngestConfig;
+use crate::connections::{Call, Connections};
 use crate::decode::{BodyError, Decoded, decode};
 use crate::import::resolve;
 use crate::limiter::{Limiter, TooMany, network};
@@ -37,6 +39,8 @@ const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
 const INLINE_BYTES_MAX: usize = 128 << 10;
 /// The same for compressed bodies, which become up to a thousand times as much.
 const INLINE_COMPRESSED_BYTES_MAX: usize = 4 << 10;
+/// What a row takes at least until it is in the log, however short its event.
+const ROW_BYTES: usize = 256;
 /// How long browsers may remember an answer to a preflight, in seconds.
 const PREFLIGHT_AGE: &str = "600";
 
@@ -47,8 +51,15 @@ pub(crate) struct Door {
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) batcher: Batcher,
+    pub(crate) connections: Connections,
     pub(crate) budget: Arc<Budget>,
+    /// Places for work on bodies that are too large to be worked on where they were read.
+    pub(crate) workers: Arc<Semaphore>,
+    /// Requests by key.
     pub(crate) keys: Limiter<String>,
+    /// Events by source.
+    pub(crate) events: Limiter<String>,
+    /// Requests without a key by network.
     pub(crate) addresses: Limiter<Option<IpAddr>>,
     pub(crate) stats: Stats,
     pub(crate) clock: Clock,
@@ -67,6 +78,8 @@ enum Sender {
 /// What is known of a request before its body.
 struct Head {
     sender: Sender,
+    /// On whose account its bytes are held.
+    holder: Holder,
     received: Millis,
     signals: Signals,
     encoding: Encoding,
@@ -86,15 +99,16 @@ pub(crate) async fn events(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response<Body> {
+    let call = door.connections.call(peer);
     let (parts, body) = request.into_parts();
     let origin = text(&parts.headers, &header::ORIGIN).map(str::to_owned);
-    let site = site_of(&parts);
+    let site = site_of(&parts.uri);
     let readable_by =
         origin.as_deref().filter(|origin| door.registry.may_read(origin, site.as_deref()));
     let readable_by = readable_by.and_then(|origin| HeaderValue::from_str(origin).ok());
     let mut response = match parts.method {
         Method::POST => {
-            let result = Arc::clone(&door).post(peer.ip(), &parts, site, body).await;
+            let result = Arc::clone(&door).post(peer.ip(), &parts, site, body, call).await;
             result.unwrap_or_else(|problem| {
                 report::problem(&problem);
                 problem.response()
@@ -143,15 +157,17 @@ impl Door {
         parts: &Parts,
         site: Option<String>,
         body: Body,
+        mut call: Call,
     ) -> Result<Response<Body>, Problem> {
         if self.suspended.any() {
             return Err(Problem::Suspended);
         }
         let head = self.head(peer, parts, site)?;
-        let mut held = self.budget.reserve();
+        let mut held = self.budget.reserve(head.holder.clone());
         let within = Duration::from_secs(self.config.body_timeout_s);
         let body =
             body::read(body, &parts.headers, self.config.body_bytes_max, within, &mut held).await?;
+        call.received();
         report::in_flight(self.budget.used());
         let received = head.received;
         let inline_max = match head.encoding {
@@ -161,9 +177,15 @@ impl Door {
         let worked = if body.len() <= inline_max {
             self.work(head, body, held)?
         } else {
+            let place = Arc::clone(&self.workers).acquire_owned().await;
+            let place = place.map_err(|_| Problem::NotDurable)?;
             let door = Arc::clone(&self);
-            let worked = tokio::task::spawn_blocking(move || door.work(head, body, held)).await;
-            worked.unwrap_or(Err(Problem::NotDurable))?
+            let work = move || {
+                let worked = door.work(head, body, held);
+                drop(place);
+                worked
+            };
+            tokio::task::spawn_blocking(work).await.unwrap_or(Err(Problem::NotDurable))?
         };
         let Worked { principal, posting, result } = worked;
         let within = Duration::from_secs(self.config.durable_timeout_s);
@@ -201,8 +223,9 @@ impl Door {
             accept_language: text(headers, &header::ACCEPT_LANGUAGE).unwrap_or_default().to_owned(),
         };
         let is_site = !headers.contains_key(header::AUTHORIZATION);
+        let from = address.map(network);
         if is_site {
-            self.addresses.pass(address.map(network), received).map_err(too_many)?;
+            self.addresses.pass(from, received).map_err(too_many)?;
         }
         let principal = match (self.registry.by_header(headers), site) {
             (Some(principal), _) => Some(principal.map_err(Problem::Denied)?),
@@ -218,14 +241,20 @@ impl Door {
                 if !is_site {
                     self.keys.pass(principal.name.clone(), received).map_err(too_many)?;
                 }
+                self.events.check(&principal.name, received).map_err(too_many)?;
                 Sender::Known(principal, resolved)
             }
             None => Sender::InBody(connection),
         };
+        // A site id is public: what it holds in memory is its visitors' own affair.
+        let holder = match &sender {
+            Sender::Known(principal, _) if !is_site => Holder::Source(principal.name.clone()),
+            Sender::Known(..) | Sender::InBody(_) => Holder::Network(from),
+        };
         let is_on = |name: HeaderName| headers.get(name).is_some_and(|value| value == "1");
         let signals = Signals { gpc: is_on(SEC_GPC), dnt: is_on(header::DNT) };
         let encoding = body::encoding(headers)?;
-        Ok(Head { sender, received, signals, encoding, origin })
+        Ok(Head { sender, holder, received, signals, encoding, origin })
     }
 
     /// Reduces a connection. A server's says nothing about its users, so nothing is taken of it.
@@ -247,7 +276,7 @@ impl Door {
     /// Everything between the body and the frames.
     fn work(&self, head: Head, body: Bytes, mut held: Reservation) -> Result<Worked, Problem> {
         tracing::trace!(target: "quorate::moment", "door decode");
-        let Head { sender, received, signals, encoding, origin } = head;
+        let Head { sender, holder: _, received, signals, encoding, origin } = head;
         let bytes_max = self.config.decompressed_bytes_max;
         let body = body::decompress(encoding, body, bytes_max, &mut held)?;
         let decoded = decode(&self.plan, &body, self.config.limits());
@@ -258,6 +287,7 @@ impl Door {
                 let site = decoded.site().ok_or(Problem::Denied(Denied::NoKey))?;
                 let principal = self.registry.by_site(site, origin.as_deref());
                 let principal = principal.map_err(Problem::Denied)?;
+                self.events.check(&principal.name, received).map_err(too_many)?;
                 let resolved = self.reduce(&principal, connection, received)?;
                 (principal, resolved)
             }
@@ -271,6 +301,8 @@ impl Door {
                 return Ok(Worked { principal, posting, result: Err(error) });
             }
         };
+        self.events.charge(principal.name.clone(), decoded.events() as u64, received);
+        held.grow(decoded.events() * ROW_BYTES).map_err(|_| Problem::Busy)?;
         let persons = self.persons(&decoded, &principal, received)?;
         let sending = Sending {
             kind: principal.kind,
@@ -341,8 +373,8 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
 }
 
 /// The public site id in the query: `?site=ID`.
-fn site_of(parts: &Parts) -> Option<String> {
-    let pairs = parts.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+pub(crate) fn site_of(uri: &Uri) -> Option<String> {
+    let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
     let mut sites = pairs.filter(|(name, _)| *name == "site").map(|(_, value)| value);
     // Ids are made of letters that need no escapes.
     sites.next().map(str::to_owned)

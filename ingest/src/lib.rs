@@ -38,6 +38,7 @@ mod testing;
 mod tls;
 
 pub use config::{ForwardedBy, IngestConfig, PlainText, Tls};
+pub use connections::{Connections, Held};
 pub use decode::{BodyError, Decoded, Limits, decode};
 pub use error::Error;
 pub use explain::{Explained, Outcome, Sender, explain};

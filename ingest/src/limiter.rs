@@ -1,16 +1,17 @@
-//! How often one sender may knock: a token bucket for each key, and for each address under a public site id.
+//! How often one sender may knock, and how much it may bring: a token bucket for each key, each source, and each
+//! network under a public site id.
 //!
 //! Addresses are in memory only, for as long as their bucket is not full again, and in no log or metric.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use schemas::Millis;
-use schemas::time::SECOND_MS;
 
-/// A burst is this many seconds' worth of requests.
+/// A burst is this many seconds' worth.
 const BURST_S: i64 = 10;
 /// Most buckets kept; a full one is the same as none, so they can be forgotten.
 const BUCKETS_MAX: usize = 100_000;
@@ -21,7 +22,7 @@ pub(crate) struct Limiter<K> {
     buckets: Mutex<HashMap<K, Bucket>>,
 }
 
-/// Thousandths of a request left, at a time.
+/// Thousandths of a request or event left, at a time; less than nothing after one that was larger than what was left.
 #[derive(Clone, Copy)]
 struct Bucket {
     milli: i64,
@@ -35,38 +36,61 @@ pub(crate) struct TooMany {
 }
 
 impl<K: Eq + Hash> Limiter<K> {
-    /// Lets `per_s` requests a second pass on average; all, if it is zero.
+    /// Lets `per_s` a second pass on average; all, if it is zero.
     pub(crate) fn new(per_s: u32) -> Self {
         Self { per_s: i64::from(per_s), buckets: Mutex::new(HashMap::new()) }
     }
 
-    /// Counts one request.
+    /// Counts one request, if there is room for it.
     pub(crate) fn pass(&self, key: K, now: Millis) -> Result<(), TooMany> {
+        self.check(&key, now)?;
+        self.charge(key, 1, now);
+        Ok(())
+    }
+
+    /// Whether there is room for one more.
+    pub(crate) fn check<Q: Eq + Hash + ?Sized>(&self, key: &Q, now: Millis) -> Result<(), TooMany>
+    where
+        K: Borrow<Q>,
+    {
         if self.per_s == 0 {
             return Ok(());
         }
-        let full = self.per_s * BURST_S * 1000;
+        let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = buckets.get(key).map_or(i64::MAX, |bucket| self.filled(*bucket, now));
+        if left >= 1000 {
+            return Ok(());
+        }
+        let each_s = self.per_s * 1000;
+        let wait_s = (each_s - 1 + 1000 - left) / each_s;
+        Err(TooMany { retry_after_s: u64::try_from(wait_s).unwrap_or(1) })
+    }
+
+    /// Counts what came, even if that is more than there is room for: it has to be waited for before the next.
+    pub(crate) fn charge(&self, key: K, count: u64, now: Millis) {
+        if self.per_s == 0 || count == 0 {
+            return;
+        }
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= BUCKETS_MAX {
-            buckets.retain(|_, bucket| self.filled(*bucket, now) < full);
+            buckets.retain(|_, bucket| self.filled(*bucket, now) < self.full());
             if buckets.len() >= BUCKETS_MAX {
                 buckets.clear();
             }
         }
-        let bucket = buckets.entry(key).or_insert(Bucket { milli: full, at: now });
-        let left = self.filled(*bucket, now) - 1000;
-        if left < 0 {
-            let each_s = self.per_s * 1000;
-            let wait_s = (each_s - 1 - left) / each_s;
-            return Err(TooMany { retry_after_s: u64::try_from(wait_s).unwrap_or(1) });
-        }
+        let bucket = buckets.entry(key).or_insert(Bucket { milli: self.full(), at: now });
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let left = self.filled(*bucket, now).saturating_sub(count.saturating_mul(1000));
         *bucket = Bucket { milli: left, at: now };
-        Ok(())
+    }
+
+    fn full(&self) -> i64 {
+        self.per_s * BURST_S * 1000
     }
 
     fn filled(&self, bucket: Bucket, now: Millis) -> i64 {
-        let waited_ms = now.0.saturating_sub(bucket.at.0).clamp(0, BURST_S * SECOND_MS);
-        (bucket.milli + waited_ms * self.per_s).min(self.per_s * BURST_S * 1000)
+        let waited_ms = now.0.saturating_sub(bucket.at.0).max(0);
+        bucket.milli.saturating_add(waited_ms.saturating_mul(self.per_s)).min(self.full())
     }
 }
 
@@ -105,6 +129,19 @@ mod tests {
             assert_eq!(limiter.pass((), Millis(50_000)), Ok(()));
         }
         assert!(limiter.pass((), Millis(0)).is_err());
+    }
+
+    #[test]
+    fn what_is_larger_than_the_room_passes_and_is_waited_for() {
+        let limiter = Limiter::new(10);
+        let start = Millis(1_000_000);
+        let check = |after_ms| limiter.check("a", start.plus(after_ms));
+        assert_eq!(check(0), Ok(()));
+        limiter.charge("a", 200, start);
+        assert_eq!(check(0), Err(TooMany { retry_after_s: 11 }));
+        assert!(check(10_099).is_err());
+        assert_eq!(check(10_100), Ok(()));
+        assert_eq!(limiter.check("b", start), Ok(()));
     }
 
     #[test]

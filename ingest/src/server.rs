@@ -11,8 +11,8 @@ use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use axum::routing::any;
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use hyper_util::rt::TokioTimer;
 use schemas::{Clock, Package};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use transport::Log;
 
@@ -20,7 +20,7 @@ use crate::auth::Registry;
 use crate::batcher::{Batcher, Pace};
 use crate::budget::Budget;
 use crate::config::IngestConfig;
-use crate::connections::Bounded;
+use crate::connections::Connections;
 use crate::door::{self, Door};
 use crate::error::Error;
 use crate::limiter::Limiter;
@@ -31,6 +31,10 @@ use crate::tls;
 
 /// How long open requests may take to finish when the service stops.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How long a body that did not arrive in time has for its answer.
+const BODY_GRACE: Duration = Duration::from_secs(10);
+/// Least number of large bodies worked on at once.
+const WORKERS_MIN: usize = 2;
 /// Frames in a row that failed, after which the door says that it is not ready.
 const FAILURES_MAX: usize = 3;
 
@@ -66,6 +70,9 @@ pub async fn serve(
         Some(files) => Some((files.clone(), RustlsConfig::from_config(tls::load(files)?))),
         None => None,
     };
+    let idle = Duration::from_secs(config.head_timeout_s);
+    let arriving = Duration::from_secs(config.body_timeout_s) + BODY_GRACE;
+    let connections = Connections::new(config.connections_max, idle, arriving);
     let (listener, addr) = listen(config.listen)?;
     let pace = Pace { linger: config.linger(), frame_bytes_max: config.frame_bytes_max };
     let door = Arc::new(Door {
@@ -73,26 +80,28 @@ pub async fn serve(
         resolver,
         registry: Arc::clone(&registry),
         batcher: Batcher::new(package, gate, log, pace),
+        connections: connections.clone(),
         budget: Budget::new(config.in_flight_bytes_max),
+        workers: Arc::new(Semaphore::new(workers())),
         keys: Limiter::new(config.key_requests_per_s),
+        events: Limiter::new(config.source_events_per_s),
         addresses: Limiter::new(config.address_requests_per_s),
         stats: Stats::default(),
         clock,
         suspended: Suspensions::default(),
         config,
     });
-    let mut watching = vec![tokio::spawn(registry.watch())];
-    let bounded = Bounded::new(door.config.connections_max);
+    let mut watching =
+        vec![tokio::spawn(registry.watch()), tokio::spawn(connections.clone().sweep())];
     let handle = Handle::new();
-    let server = axum_server::from_tcp(listener).handle(handle.clone());
-    let server = tune(server, Duration::from_secs(door.config.head_timeout_s));
+    let server = connections.tune(axum_server::from_tcp(listener).handle(handle.clone()));
     let serving = match tls {
         Some((files, config)) => {
             watching.push(tokio::spawn(tls::watch(files, config.clone())));
-            let acceptor = RustlsAcceptor::new(config).acceptor(bounded);
+            let acceptor = RustlsAcceptor::new(config).acceptor(connections);
             tokio::spawn(run(server.acceptor(acceptor).serve(routes(Arc::clone(&door)))))
         }
-        None => tokio::spawn(run(server.acceptor(bounded).serve(routes(Arc::clone(&door))))),
+        None => tokio::spawn(run(server.acceptor(connections).serve(routes(Arc::clone(&door))))),
     };
     tracing::info!(%addr, "events are taken");
     Ok(Server { addr, door, handle, serving: Mutex::new(Some(serving)), watching })
@@ -100,20 +109,16 @@ pub async fn serve(
 
 fn listen(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), Error> {
     let listen = || {
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
+        let listener = Connections::listen(address)?;
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };
     listen().map_err(|source| Error::Listen { address, source })
 }
 
-/// Bounds how long heads and idle connections may take.
-fn tune<A>(mut server: axum_server::Server<A>, head_timeout: Duration) -> axum_server::Server<A> {
-    let builder = server.http_builder();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(head_timeout);
-    server
+/// Large bodies worked on at once, each in a few times its own size: more than there are cores gain nothing.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(WORKERS_MIN, |cores| cores.get().max(WORKERS_MIN))
 }
 
 fn routes(door: Arc<Door>) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {

@@ -5,6 +5,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::print;
 use crate::config::Config;
+use crate::limits;
 use crate::rehearsal;
 use crate::service::Service;
 use crate::store::{Store, system_clock};
@@ -23,7 +24,8 @@ pub struct Args {
 /// # Errors
 ///
 /// If anything cannot be opened, or a port cannot be listened on.
-pub async fn run(args: Args, config: Config) -> anyhow::Result<()> {
+pub async fn run(args: Args, mut config: Config) -> anyhow::Result<()> {
+    limits::fit(&mut config);
     // Signals are listened to before anything is opened, so that none is missed.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;

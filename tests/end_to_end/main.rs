@@ -9,6 +9,7 @@ mod conservation;
 mod crash;
 mod demo;
 mod first_event;
+mod overload;
 mod planted;
 mod readers;
 mod replay;

@@ -7,6 +7,8 @@ mod connection;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod support;

@@ -220,7 +220,7 @@ async fn what_is_in_flight_is_bounded() {
     let small = IngestConfig {
         body_bytes_max: 100 << 10,
         decompressed_bytes_max: 100 << 10,
-        in_flight_bytes_max: 200 << 10,
+        in_flight_bytes_max: 280 << 10,
         linger_ms: 1000,
         ..config()
     };
@@ -232,56 +232,6 @@ async fn what_is_in_flight_is_bounded() {
     assert_eq!(busy.len(), 2, "{answers:?}");
     assert_eq!(busy[0].header("retry-after"), Some("1"));
     assert_eq!(house.post(body.as_str()).await.status, 202, "what was held is given back");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_body_is_cut_off() {
-    let house = House::open(IngestConfig { body_timeout_s: 1, ..config() }).await;
-    let key = format!("Bearer {}", house.device);
-    let headers = [("Authorization", key.as_str()), ("Content-Length", "1000")];
-    let began = std::time::Instant::now();
-    let answer = house.send("POST", "/v1/events", &headers, "[").await;
-    assert_eq!((answer.status, answer.error().as_str()), (408, "timeout"));
-    assert!(began.elapsed() < Duration::from_secs(5));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_head_is_cut_off() {
-    let house = House::open(IngestConfig { head_timeout_s: 1, ..config() }).await;
-    let addr = house.server.addr;
-    let closed = tokio::task::spawn_blocking(move || {
-        let mut stream = TcpStream::connect(addr).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        stream.write_all(b"POST /v1/events HTTP/1.1\r\nHost: l").unwrap();
-        let began = std::time::Instant::now();
-        let _answer = Answer::read(&mut stream);
-        began.elapsed()
-    });
-    assert!(closed.await.unwrap() < Duration::from_secs(5));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn connections_are_bounded() {
-    let house = House::open(IngestConfig { connections_max: 1, ..config() }).await;
-    let held = TcpStream::connect(house.server.addr).unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(house.post(event(1)).await.status, 0, "closed without a word");
-    drop(held);
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(house.post(event(1)).await.status, 202);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn too_many_requests_are_told_when_to_come_back() {
-    let house = House::open(IngestConfig { key_requests_per_s: 1, ..config() }).await;
-    for _ in 0..10 {
-        assert_eq!(house.post(event(1)).await.status, 202);
-    }
-    let answer = house.post(event(1)).await;
-    assert_eq!((answer.status, answer.error().as_str()), (429, "too_many_requests"));
-    assert_eq!(answer.header("retry-after"), Some("1"));
-    house.clock.advance(2000);
-    assert_eq!(house.post(event(1)).await.status, 202);
 }
 
 #[tokio::test(flavor = "multi_thread")]

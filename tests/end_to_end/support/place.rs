@@ -166,6 +166,11 @@ impl Service {
         }
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Posts a body of events under a key.
     pub(crate) fn post(&self, key: &str, body: &str) -> Answer {
         let authorization = format!("Bearer {key}");
