@@ -74,6 +74,9 @@ pub enum QueryError {
     /// A table could not be read.
     #[error("the statistics cannot be read now; ask again later")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// As many questions as are answered at once are being answered.
+    #[error("too many questions at once; ask again after Retry-After")]
+    Busy,
     /// No token.
     #[error("send a read token, `Authorization: Bearer qr_…`; `quorate reader add NAME` makes one")]
     NoToken,
@@ -103,6 +106,7 @@ impl QueryError {
             Self::Encoding(_) => "encoding",
             Self::NotAcceptable(_) => "not_acceptable",
             Self::Unavailable(_) => "unavailable",
+            Self::Busy => "busy",
             Self::NoToken => "no_token",
             Self::UnknownToken => "unknown_token",
             Self::WriteKey => "write_key",
@@ -124,7 +128,7 @@ impl QueryError {
             | Self::Sql(_) => 400,
             Self::TooMuch(_) => 422,
             Self::Encoding(_) | Self::NotAcceptable(_) => 406,
-            Self::Unavailable(_) => 503,
+            Self::Unavailable(_) | Self::Busy => 503,
             Self::NoToken | Self::UnknownToken => 401,
             Self::WriteKey => 403,
         }
@@ -133,7 +137,7 @@ impl QueryError {
     /// Whether the same question may be answered later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Busy)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
@@ -13,6 +14,7 @@ use axum::{Json, Router};
 use disclosure::period::next_to_close;
 use schemas::time::Clock;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::request::parse;
 use crate::tokens::Tokens;
@@ -20,6 +22,10 @@ use crate::{Answer, Format, QueryError, Request, Statistics};
 
 /// Largest body of a request: queries are written by people.
 const BODY_BYTES_MAX: usize = 64 << 10;
+/// Questions answered at once, each of which may take 128 MiB until its answer is sent.
+const ANSWERS_MAX: usize = 4;
+/// How long a question waits for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(20);
 /// Seconds after which a request that found the store away may be sent again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 const COMPLETE_UNTIL: HeaderName = HeaderName::from_static("quorate-complete-until");
@@ -29,12 +35,26 @@ struct Api {
     statistics: Arc<Statistics>,
     tokens: Tokens,
     clock: Clock,
+    turns: Arc<Semaphore>,
+}
+
+/// An answer that keeps its turn until it is sent.
+struct Held {
+    bytes: Vec<u8>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// `POST /v1/query` (a [`Request`]), `POST /v1/sql` (`{"sql": ".."}`) and `GET /v1/statistics`, each under a read
 /// token of the registry `readers`, whose file is read again when it changes.
 pub fn router(statistics: Arc<Statistics>, readers: PathBuf, clock: Clock) -> Router {
-    let api = Api { statistics, tokens: Tokens::new(readers), clock };
+    let turns = Arc::new(Semaphore::new(ANSWERS_MAX));
+    let api = Api { statistics, tokens: Tokens::new(readers), clock, turns };
     Router::new()
         .route("/v1/query", post(query))
         .route("/v1/sql", post(sql))
@@ -51,10 +71,11 @@ async fn query(
     let reader = api.reader(&headers)?;
     let format = accepted(&headers)?;
     let request = Request::parse(&body)?;
+    let turn = api.turn().await?;
     let answer = api.statistics.answer(&request).await?;
     // Its name is a declared one, or there would be no answer.
     tracing::debug!(reader, from = request.from, rows = answer.rows.num_rows(), "answered");
-    respond(format, &answer)
+    respond(format, &answer, turn)
 }
 
 #[derive(Deserialize)]
@@ -71,13 +92,15 @@ async fn sql(
     let reader = api.reader(&headers)?;
     let format = accepted(&headers)?;
     let request: SqlRequest = parse(&body, r#"a request is {"sql": "select .."}"#)?;
+    let turn = api.turn().await?;
     let answer = api.statistics.sql(&request.sql).await?;
     tracing::debug!(reader, rows = answer.rows.num_rows(), "answered SQL");
-    respond(format, &answer)
+    respond(format, &answer, turn)
 }
 
 async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, QueryError> {
     api.reader(&headers)?;
+    let _turn = api.turn().await?;
     let now = (api.clock)();
     let mut list = api.statistics.list().await?;
     for (description, statistic) in list.iter_mut().zip(&api.statistics.package.statistics) {
@@ -89,6 +112,15 @@ async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Respons
 }
 
 impl Api {
+    /// Waits until it is this question's turn.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, QueryError> {
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        match tokio::time::timeout(TURN_WITHIN, turn).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(QueryError::Busy),
+        }
+    }
+
     fn reader(&self, headers: &HeaderMap) -> Result<String, QueryError> {
         self.tokens.reader(headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()))
     }
@@ -99,9 +131,14 @@ fn accepted(headers: &HeaderMap) -> Result<Format, QueryError> {
     Format::accepted(headers.get(ACCEPT).map(|value| value.to_str().unwrap_or_default()))
 }
 
-fn respond(format: Format, answer: &Answer) -> Result<Response, QueryError> {
+fn respond(
+    format: Format,
+    answer: &Answer,
+    turn: OwnedSemaphorePermit,
+) -> Result<Response, QueryError> {
     let encoded = format.encode(answer)?;
-    let mut response = encoded.bytes.into_response();
+    let held = Held { bytes: encoded.bytes, _turn: turn };
+    let mut response = Bytes::from_owner(held).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoded.media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
