@@ -13,7 +13,7 @@ use arrow::array::{
     RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{Int64Type, UInt8Type, UInt32Type};
+use arrow::datatypes::{Int64Type, SchemaRef, UInt8Type, UInt32Type};
 use schemas::{Family, Millis, Note, Package, Tally};
 
 use self::derived::DerivedKeys;
@@ -170,6 +170,11 @@ impl Gate {
     /// [`Error::Destroyed`], [`Error::NoKey`], [`Error::Frame`], as [`Gate::open`].
     pub fn authenticate(&self, frame: Sealed) -> Result<Header, Error> {
         self.unseal(frame).map(|(header, _)| header)
+    }
+
+    /// Columns of a family as its frames hold them.
+    pub(crate) fn raw_schema(&self, family: usize) -> &SchemaRef {
+        &self.plans[family].layout.schema
     }
 
     fn unseal(&self, frame: Sealed) -> Result<(Header, Vec<u8>), Error> {

@@ -37,7 +37,7 @@ impl Geo {
     pub fn shipped() -> Result<Self, Error> {
         let unpacked = zstd::bulk::decompress(SHIPPED, DATABASE_BYTES_MAX);
         let refuse = |_| Error::Geo { name: "shipped".into(), what: "it cannot be unpacked" };
-        Self::of(unpacked.map_err(refuse)?, "shipped")
+        Self::from_bytes(unpacked.map_err(refuse)?, "shipped")
     }
 
     /// A database file of the MaxMind format, read whole into memory.
@@ -47,10 +47,15 @@ impl Geo {
     /// [`Error::Io`]; [`Error::Geo`] if it is of another format, or tells countries in no layout known here.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(Error::io("read", path))?;
-        Self::of(bytes, &path.display().to_string())
+        Self::from_bytes(bytes, &path.display().to_string())
     }
 
-    fn of(bytes: Vec<u8>, name: &str) -> Result<Self, Error> {
+    /// A database of the MaxMind format; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Geo`], as [`Geo::open`].
+    pub fn from_bytes(bytes: Vec<u8>, name: &str) -> Result<Self, Error> {
         let refuse = |what| Error::Geo { name: name.to_owned(), what };
         let reader =
             Reader::from_source(bytes).map_err(|_| refuse("it is not a MaxMind database"))?;

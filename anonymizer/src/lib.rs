@@ -18,6 +18,8 @@ mod error;
 mod explain;
 #[cfg(test)]
 mod fixture;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod geo;
 mod keys;

@@ -10,6 +10,8 @@
 //! line or a metric.
 
 pub mod clock;
+#[doc(hidden)]
+pub mod fuzzing;
 
 mod address;
 mod auth;

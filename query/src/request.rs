@@ -47,6 +47,15 @@ impl Request {
     pub fn parse(body: &[u8]) -> Result<Self, QueryError> {
         parse(body, FORM)
     }
+
+    /// Whether it names what the package declares.
+    ///
+    /// # Errors
+    ///
+    /// What it could have named.
+    pub fn check(&self, package: &Package) -> Result<(), QueryError> {
+        resolve(package, self).map(drop)
+    }
 }
 
 /// Reads JSON; what the parser says is reduced to where, for its words quote the body.

@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("query", &["disclosure", "schemas"]),
     ("quorate", &["anonymizer", "disclosure", "ingest", "query", "schemas", "sink", "transport"]),
     ("benches", &["anonymizer", "ingest", "schemas", "sink", "transport"]),
+    ("fuzz", &["anonymizer", "ingest", "query", "quorate", "schemas"]),
     ("xtask", &[]),
 ];
 

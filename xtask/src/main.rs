@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask test`, `soak`, `bench`, `python`, `advisories`.
+//! The project's own chores: `cargo xtask test`, `fuzz`, `soak`, `bench`, `python`, `advisories`.
 //!
 //! What CI runs is what a developer runs: `.ci/run` calls `cargo xtask test` and nothing else.
 
@@ -7,6 +7,7 @@
 mod dependencies;
 mod documentation;
 mod files;
+mod fuzz;
 mod python;
 mod shell;
 mod soak;
@@ -29,6 +30,9 @@ usage: cargo xtask COMMAND
                        build         everything compiles, with lints, warnings denied
                        tests         unit, property, pipeline and end-to-end tests, benches once
                        documentation doc tests, and the docs without a warning
+                       fuzz          every decoder, some seconds each
+  fuzz [TARGET…] [--minutes 60]
+                     every decoder, or the named ones, for that long all together
   soak [--kills N] [--seed N]
                      the service killed at 2,000 seeded moments and compared with what its clients were told; fewer
                      kills of one seed are the first of more
@@ -42,10 +46,14 @@ fn main() -> ExitCode {
     if documentation::is_called_by_cargo() {
         return documentation::main(&arguments);
     }
+    if fuzz::is_called_by_cargo() {
+        return fuzz::main(&arguments);
+    }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
         ["test", only @ ..] => steps::run(only),
         ["soak", options @ ..] => soak::run(options),
+        ["fuzz", arguments @ ..] => fuzz::command(arguments),
         ["bench", options @ ..] => bench(options),
         ["python"] => python::prepare(),
         ["advisories"] => dependencies::advisories(),

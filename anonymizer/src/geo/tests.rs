@@ -83,11 +83,11 @@ fn database(record: &[u8]) -> Vec<u8> {
 fn both_layouts_are_found_out() {
     let flat = database(b"\xe1\x4ccountry_code\x42DK");
     let nested = database(b"\xe1\x47country\xe1\x48iso_code\x42SE");
-    let flat = Geo::of(flat, "flat").unwrap();
+    let flat = Geo::from_bytes(flat, "flat").unwrap();
     assert_eq!(country(&flat, "1.2.3.4").as_deref(), Some("DK"));
     assert_eq!(country(&flat, "200.2.3.4"), None);
     assert_eq!(flat.build(), Millis(9_000));
-    let nested = Geo::of(nested, "nested").unwrap();
+    let nested = Geo::from_bytes(nested, "nested").unwrap();
     assert_eq!(country(&nested, "1.2.3.4").as_deref(), Some("SE"));
 }
 
@@ -101,7 +101,7 @@ fn what_is_no_country_database_is_refused() {
         (vec![], "not a MaxMind database"),
         (vec![0; 1_000], "not a MaxMind database"),
     ] {
-        let error = Geo::of(bytes, "given").err().expect("refused").to_string();
+        let error = Geo::from_bytes(bytes, "given").err().expect("refused").to_string();
         assert!(error.contains(words) && error.contains("given"), "{error}");
     }
     assert!(matches!(Geo::open(Path::new("/nowhere/at/all")), Err(Error::Io { .. })));
