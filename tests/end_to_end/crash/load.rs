@@ -17,8 +17,6 @@ use crate::support::place::{ORIGIN, Place, SITE};
 
 /// Connections that post at once.
 const CLIENTS: u64 = 3;
-/// Most new events in one life of the process: a bound on what is compared, not on speed.
-const EVENTS_MAX: u64 = 3_000;
 /// Most of one body.
 const BATCH_MAX: usize = 120;
 /// An answer takes longer than this only if something is stuck.
@@ -61,14 +59,20 @@ impl Bad {
     }
 }
 
-/// Posts to a service until it dies, or `budget` events are sent and everything unknown was sent again.
-pub(super) fn run(place: &Place, to: SocketAddr, book: &Mutex<Book>, ahead_ms: i64, seed: u64) {
+/// Posts to a service that is `ahead_ms` ahead, drawing from `seed`, until it dies or `most` events are sent and everything
+/// unknown was sent again.
+pub(super) fn run(
+    place: &Place,
+    to: SocketAddr,
+    book: &Mutex<Book>,
+    (ahead_ms, seed, most): (i64, u64, u64),
+) {
     let sent = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {
             let (random, sent) = (ChaCha8Rng::seed_from_u64(seed ^ client), &sent);
             let client = Client { place, to, book, ahead_ms, random, connection: None };
-            scope.spawn(move || client.post_until_dead(sent));
+            scope.spawn(move || client.post_until_dead(sent, most));
         }
     });
 }
@@ -92,7 +96,7 @@ struct Client<'t> {
 }
 
 impl Client<'_> {
-    fn post_until_dead(mut self, sent: &AtomicU64) {
+    fn post_until_dead(mut self, sent: &AtomicU64, most: u64) {
         loop {
             let choice = self.random.random_range(0..10);
             let again = match choice {
@@ -102,7 +106,7 @@ impl Client<'_> {
             };
             let batch = match again {
                 Some(batch) => batch,
-                None if sent.load(Ordering::Relaxed) < EVENTS_MAX => self.fresh(sent),
+                None if sent.load(Ordering::Relaxed) < most => self.fresh(sent),
                 None => match self.unknown() {
                     Some(batch) => batch,
                     None => return,

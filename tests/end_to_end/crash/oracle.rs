@@ -37,8 +37,8 @@ pub(super) struct Event {
     pub(super) first_ms: i64,
     sent: u32,
     acknowledged: u32,
-    /// Whether it was seen in the tables.
-    seen: bool,
+    /// Under which day it was seen in the tables, if it was.
+    day: Option<Millis>,
 }
 
 /// A body, for as long as it may be sent again.
@@ -87,7 +87,7 @@ impl Book {
             Sender::Server if number.is_multiple_of(3) => Family::Web,
             Sender::Server => Family::Device,
         };
-        self.events.push(Event { family, first_ms: now, sent: 0, acknowledged: 0, seen: false });
+        self.events.push(Event { family, first_ms: now, sent: 0, acknowledged: 0, day: None });
         number
     }
 
@@ -134,11 +134,15 @@ impl Book {
         Some(self.copied.remove(index(u64::from(lot)) % self.copied.len()))
     }
 
-    /// Compares with the numbers in the tables after a kill, when what was acknowledged may still be in the log alone.
-    pub(super) fn compare(&mut self, tables: &[Vec<u64>], now: i64) -> Result<(), String> {
+    /// Compares with number and day of each row in the tables after a kill, when what was acknowledged may still be in
+    /// the log alone.
+    pub(super) fn compare(&mut self, rows: &[(u64, Millis)], now: i64) -> Result<(), String> {
         let mut found = HashMap::<u64, u32>::new();
-        for &number in tables.iter().flatten() {
+        for &(number, day) in rows {
             *found.entry(number).or_default() += 1;
+            if let Some(event) = self.events.get_mut(index(number)) {
+                event.day = Some(day);
+            }
         }
         for (&number, &count) in &found {
             let event = self.events.get(index(number)).filter(|event| event.sent > 0);
@@ -147,11 +151,11 @@ impl Book {
                 Some(event) if count > 1 => {
                     return Err(format!("event {number} is stored {count} times: {event:?}"));
                 }
-                Some(_) => self.events[index(number)].seen = true,
+                Some(_) => {}
             }
         }
         for (number, event) in self.events.iter().enumerate() {
-            let gone = event.seen && !found.contains_key(&(number as u64));
+            let gone = event.day.is_some() && !found.contains_key(&(number as u64));
             if gone && now < ends(event).0 {
                 return Err(format!("event {number} was stored, and is gone: {event:?}"));
             }
@@ -162,7 +166,7 @@ impl Book {
     /// Compares with tables and ledger after everything was drained.
     pub(super) fn settle(&self, books: &BTreeMap<String, u64>) -> Result<(), String> {
         for (number, event) in self.events.iter().enumerate() {
-            if event.acknowledged > 0 && !event.seen {
+            if event.acknowledged > 0 && event.day.is_none() {
                 return Err(format!(
                     "event {number} was acknowledged, and is not stored: {event:?}"
                 ));
@@ -172,7 +176,7 @@ impl Book {
         let sum = |count: &dyn Fn(&Event) -> u32| {
             self.events.iter().map(|event| u64::from(count(event))).sum::<u64>()
         };
-        let stored = sum(&|event| u32::from(event.seen));
+        let stored = sum(&|event| u32::from(event.day.is_some()));
         let acknowledged = sum(&|event| event.acknowledged);
         let sent = sum(&|event| event.sent);
         let is_note = |name: &str| Note::ALL.iter().any(|note| note.name() == name);
@@ -201,6 +205,19 @@ impl Book {
                 self.refused
             )),
         }
+    }
+
+    /// Compares what was released with the rows: a day is closed when nothing can come into it any more.
+    pub(super) fn released(&self, uses: &BTreeMap<Millis, u64>) -> Result<(), String> {
+        for (&day, &released) in uses {
+            let is_of_it =
+                |event: &&Event| event.family == Family::Device && event.day == Some(day);
+            let rows = self.events.iter().filter(is_of_it).count() as u64;
+            if rows != released {
+                return Err(format!("{released} uses of {day} were released, of {rows} rows"));
+            }
+        }
+        Ok(())
     }
 
     /// Events that were sent, and of these those that were acknowledged.
@@ -248,8 +265,9 @@ mod tests {
     fn each_total_is_judged() {
         use Fate::{Acknowledged, Unknown};
         let judge = |fate, rows: &[u64], books: &BTreeMap<String, u64>| {
+            let rows: Vec<(u64, Millis)> = rows.iter().map(|&row| (row, Millis(0))).collect();
             let mut book = book(fate);
-            book.compare(&[rows.to_vec()], DAY_MS).and_then(|()| book.settle(books)).is_ok()
+            book.compare(&rows, DAY_MS).and_then(|()| book.settle(books)).is_ok()
         };
         assert!(judge(Acknowledged, &[0], &books(2, 1, 0, 1)));
         assert!(!judge(Acknowledged, &[], &books(1, 0, 0, 1)), "lost");
@@ -269,10 +287,12 @@ mod tests {
     #[test]
     fn rows_may_go_at_their_end_and_not_before() {
         let mut book = book(Fate::Acknowledged);
-        book.compare(&[vec![0]], DAY_MS).unwrap();
+        book.compare(&[(0, Millis(DAY_MS))], DAY_MS).unwrap();
+        book.released(&BTreeMap::from([(Millis(DAY_MS), 1)])).unwrap();
+        assert!(book.released(&BTreeMap::from([(Millis(DAY_MS), 2)])).is_err());
         let end = ends(book.event(0)).0;
-        assert!(book.compare(&[vec![]], end - 1).is_err());
-        book.compare(&[vec![]], end).unwrap();
+        assert!(book.compare(&[], end - 1).is_err());
+        book.compare(&[], end).unwrap();
         book.settle(&books(2, 1, 0, 1)).unwrap();
     }
 }

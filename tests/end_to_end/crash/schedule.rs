@@ -96,9 +96,8 @@ fn at(moment: &'static str, random: &mut ChaCha8Rng) -> Kill {
     let often = match moment {
         "door decode" | "door seal" | "door wait" | "door answer" => 60,
         "log append" | "log tell" | "worker open" => 40,
-        "worker compute" | "worker files" | "worker table" | "worker index" | "worker ledger" => 3,
-        "worker statistic" | "worker release" | "worker checkpoint" | "worker mix"
-        | "worker swap" => 2,
+        "worker files" | "worker table" | "worker index" | "worker ledger" => 2,
+        "worker compute" | "worker statistic" | "worker release" | "worker mix" => 2,
         _ => 1,
     };
     // Parts of steps take from microseconds to tens of milliseconds: each length as likely, and none a third of the time,

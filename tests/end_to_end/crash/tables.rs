@@ -10,6 +10,7 @@ use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use schemas::Millis;
 use serde_json::Value;
 
 const FAMILIES: [&str; 2] = ["device_usage", "web"];
@@ -21,23 +22,28 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// The numbers of all rows, a list a family.
-    pub(super) async fn numbers(&mut self, data: &Path) -> Vec<Vec<u64>> {
+    /// Number and day of every row.
+    pub(super) async fn rows(&mut self, data: &Path) -> Vec<(u64, Millis)> {
         let root = data.join("events");
-        let mut families = Vec::new();
+        let mut all = Vec::new();
         let mut living = HashMap::new();
         for family in FAMILIES {
-            let mut numbers = Vec::new();
             for path in files(&root, family).await {
                 let rows = self.known.remove(&path).unwrap_or_else(|| read(&path));
-                numbers.extend_from_slice(&rows);
+                let day = day(&path).expect("files lie in folders of days");
+                all.extend(rows.iter().map(|&number| (number, day)));
                 living.insert(path, rows);
             }
-            families.push(numbers);
         }
         self.known = living;
-        families
+        all
     }
+}
+
+/// The day of a data file, in the name of its folder.
+fn day(path: &Path) -> Option<Millis> {
+    let folder = path.parent()?.file_name()?.to_str()?;
+    Millis::parse(&format!("{}T00:00:00Z", folder.split_once('=')?.1))
 }
 
 /// Files that the newest version of a table names; none before it is made.
@@ -86,11 +92,20 @@ fn read(path: &Path) -> Vec<u64> {
     numbers
 }
 
-/// Checks that each period was released once and is as its line in the ledger says; gives the number of releases.
-pub(super) async fn releases(data: &Path) -> Result<usize, String> {
+/// What was released.
+#[derive(Default)]
+pub(super) struct Releases {
+    pub(super) count: usize,
+    /// Uses in all, by day, as far as they are shown.
+    pub(super) uses: BTreeMap<Millis, u64>,
+}
+
+/// Checks that each period was released once and is as its line in the ledger says.
+pub(super) async fn releases(data: &Path) -> Result<Releases, String> {
     let lines = disclosure::releases(&data.join("ledger"), None).await.expect("the ledger opens");
     let mut tables = BTreeMap::<&str, Vec<RecordBatch>>::new();
     let mut seen = BTreeSet::new();
+    let mut releases = Releases { count: lines.len(), ..Releases::default() };
     for line in &lines {
         let (name, start) = (line.statistic.as_str(), line.period.start);
         if !seen.insert((name, start)) {
@@ -109,18 +124,20 @@ pub(super) async fn releases(data: &Path) -> Result<usize, String> {
                 "{name} of {start} is not what its line says: {count} rows, {line:?}"
             ));
         }
+        if name == "usage" {
+            releases.uses.extend(rows.iter().find_map(uses).map(|uses| (start, uses)));
+        }
     }
     for (name, batches) in &tables {
         let starts =
             batches.iter().flat_map(|batch| starts(batch).iter().flatten().collect::<Vec<_>>());
-        if let Some(micros) = starts
-            .into_iter()
-            .find(|micros| !seen.contains(&(*name, schemas::Millis(micros / 1000))))
+        if let Some(micros) =
+            starts.into_iter().find(|micros| !seen.contains(&(*name, Millis(micros / 1000))))
         {
             return Err(format!("{name} has rows of {micros} µs, and the ledger no line"));
         }
     }
-    Ok(lines.len())
+    Ok(releases)
 }
 
 async fn rows(data: &Path, name: &str) -> Vec<RecordBatch> {
@@ -128,6 +145,15 @@ async fn rows(data: &Path, name: &str) -> Vec<RecordBatch> {
     let table = table.expect("a released statistic has a table");
     let rows = disclosure::table::rows(&table, name).await.expect("its rows");
     SessionContext::new().read_table(rows).expect("a plan").collect().await.expect("rows")
+}
+
+/// Events of all groups together, if that is shown.
+fn uses(rows: &RecordBatch) -> Option<u64> {
+    let groupings = rows.column_by_name("grouping")?.as_string_opt::<i32>()?;
+    let hidden = rows.column_by_name("hidden")?.as_boolean_opt()?;
+    let row =
+        (0..rows.num_rows()).find(|&row| groupings.value(row).is_empty() && !hidden.value(row))?;
+    u64::try_from(rows.column_by_name("events")?.as_primitive_opt::<Int64Type>()?.value(row)).ok()
 }
 
 fn starts(rows: &RecordBatch) -> &arrow::array::TimestampMicrosecondArray {
