@@ -141,6 +141,7 @@ impl Run<'_> {
         let mut cursor = span.start;
         'read: while cursor < span.end {
             let from = Position(cursor);
+            tracing::trace!(target: "quorate::moment", "replay read");
             let frames = self.store.log.read(Partition(partition), from, READ_BYTES_MAX).await?;
             if frames.is_empty() {
                 break;

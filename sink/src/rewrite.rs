@@ -196,6 +196,7 @@ impl Sink {
         let mut recorded = positions;
         recorded.push((rewrite_application(own), number));
         recorded.extend(self.versions());
+        tracing::trace!(target: "quorate::moment", "rewrite ledger");
         self.ledger.append(&[manifest], recorded).await?;
         self.versions_recorded();
         Ok(())
@@ -214,6 +215,7 @@ impl Sink {
         let table = &mut self.families[family].table;
         let number = table.position(REWRITE).await?.unwrap_or(0) + 1;
         positions.push((REWRITE.to_owned(), number));
+        tracing::trace!(target: "quorate::moment", "rewrite table");
         table
             .commit(Change {
                 add: &rewrite.add,
@@ -224,6 +226,7 @@ impl Sink {
                 time,
             })
             .await?;
+        tracing::trace!(target: "quorate::moment", "rewrite index");
         self.index.forget(family, &rewrite.keys)?;
         self.index.remember(family, &rewrite.new_keys, now)?;
         let table = &self.families[family].table;
@@ -236,6 +239,7 @@ impl Sink {
     /// The entry that removes them is the last one, which a checkpoint leaves: so there has to be one more.
     pub(crate) async fn wipe(&mut self, family: usize) -> Result<(), SinkError> {
         if self.families[family].table.tells_removed()? {
+            tracing::trace!(target: "quorate::moment", "rewrite wipe");
             // Before the log is cleaned: the ledger could not ask it for manifests any more.
             if self.versions_moved() {
                 self.ledger.append(&[], self.versions()).await?;

@@ -39,7 +39,15 @@ impl Life {
     /// Starts the service that much ahead of the system's clock; if `kill` names a moment, the process dies there.
     pub(super) fn begin(place: &Place, ahead_ms: i64, kill: Option<&Kill>) -> Self {
         let ahead = format!("{}minutes", ahead_ms / 60_000);
-        let mut command = place.command(&["run", "--ahead", &ahead]);
+        Self::of(place.command(&["run", "--ahead", &ahead]), kill)
+    }
+
+    /// Reads everything that the log still has under the policy of now, by the clock of the folder.
+    pub(super) fn replay(place: &Place, kill: Option<&Kill>) -> Self {
+        Self::of(place.command(&["replay", "--from", "2020-01-01", "--to", "2100-01-01"]), kill)
+    }
+
+    fn of(mut command: Command, kill: Option<&Kill>) -> Self {
         command.env("RUST_LOG", "info,quorate::moment=trace");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary can be started");
@@ -96,6 +104,11 @@ impl Life {
     pub(super) fn stop(self) -> (ExitStatus, Heard) {
         let id = self.process.lock().unwrap_or_else(PoisonError::into_inner).id();
         succeed(Command::new("sh").args(["-c", &format!("kill -TERM {id}")]));
+        self.wait()
+    }
+
+    /// Waits for a process that ends by itself.
+    pub(super) fn wait(self) -> (ExitStatus, Heard) {
         let heard = self.listener.join().expect("the listener does not panic");
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         (process.wait().expect("a stopped process can be waited for"), heard)

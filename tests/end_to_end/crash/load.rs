@@ -244,7 +244,7 @@ fn event(number: u64, booked: &Event, batch: &Batch) -> Value {
         Family::Web => json!({ "type": "web", "id": format!("w{number}"), "number": number,
             "url": format!("https://shop.example/about/{}", if number.is_multiple_of(2) { "us" } else { "you" }) }),
         Family::Device => json!({ "type": "device_usage", "number": number,
-            "serial_number": format!("S-{}", number % 40), "product": format!("x{}", number % 2) }),
+            "serial_number": format!("S-{}", number % 40), "product": format!("x{}", number % 2), "version": format!("3.{}.1", number % 9) }),
     };
     let fields = event.as_object_mut().expect("an object");
     if booked.family == Family::Device {

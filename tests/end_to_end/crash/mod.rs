@@ -18,14 +18,14 @@ use std::time::{Duration, Instant};
 use self::child::{Heard, Life};
 use self::moments::UPKEEP;
 use self::oracle::Book;
-use self::schedule::{Kill, Round};
+use self::schedule::{Kill, Round, Work};
 use self::tables::{Keys, Tables};
 use crate::support::place::Place;
 use crate::support::search;
 
 /// Kills, unless the environment says otherwise.
 const KILLS: usize = 200;
-/// Kills of one seed: some twelve days of the data's time.
+/// Kills of one seed: some eleven days of the data's time.
 const KILLS_A_SEED: usize = 100;
 /// Seeds at work at once.
 const AT_ONCE: usize = 2;
@@ -158,11 +158,40 @@ impl Endured {
     }
 
     fn round(&mut self, round: &Round) {
+        let heard = match round.work {
+            Work::Serve => self.serve(round),
+            Work::Replay => self.replay(round),
+        };
+        self.note(round, &heard);
+        assert!(heard.complaints.is_empty(), "the process complained: {:#?}", heard.complaints);
+        self.compare(round.ahead_ms);
+        if round.work == Work::Replay {
+            // It goes on where it was killed.
+            let (status, heard) = Life::replay(&self.place, None).wait();
+            assert!(status.success(), "the replay ended with {status}: {:#?}", heard.complaints);
+            self.compare(round.ahead_ms);
+        }
+        if round.settle {
+            self.settle(round.ahead_ms);
+        }
+    }
+
+    /// Changes the policy, and reads everything again under the new one.
+    fn replay(&mut self, round: &Round) -> Heard {
+        let file = self.place.home().join("policy/device_usage.toml");
+        let text = std::fs::read_to_string(&file).expect("it was written");
+        let (one, other) = ("\"major.minor\"", "\"major\"");
+        let (from, to) = if text.contains(one) { (one, other) } else { (other, one) };
+        std::fs::write(&file, text.replace(from, to)).expect("the folder can be written");
+        Life::replay(&self.place, Some(&round.kill)).end(|elapsed| elapsed > ROUND)
+    }
+
+    fn serve(&mut self, round: &Round) -> Heard {
         let life = Life::begin(&self.place, round.ahead_ms, Some(&round.kill));
         let sent = OnceLock::new();
         // What is due when time has passed comes by itself, and the sooner the less there is to read.
         let is_upkeep = matches!(round.kill, Kill::At { moment, .. } if UPKEEP.contains(&moment));
-        let heard = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let (place, book, sent) = (&self.place, &self.book, &sent);
             if let Some(events) = life.events() {
                 scope.spawn(move || {
@@ -176,13 +205,7 @@ impl Endured {
                 Kill::At { .. } => elapsed > ROUND || (is_quiet() && !is_upkeep),
                 Kill::After(delay) => elapsed > delay,
             })
-        });
-        self.note(round, &heard);
-        assert!(heard.complaints.is_empty(), "the process complained: {:#?}", heard.complaints);
-        self.compare(round.ahead_ms);
-        if round.settle {
-            self.settle(round.ahead_ms);
-        }
+        })
     }
 
     fn note(&mut self, round: &Round, heard: &Heard) {

@@ -42,9 +42,13 @@ pub(super) const UPKEEP: &[&str] = &[
     "worker keys",
 ];
 
+/// Rows of past hours made anew under another policy, and put in the place of the old ones.
+pub(super) const REPLAY: &[&str] =
+    &["replay read", "rewrite table", "rewrite index", "rewrite ledger", "rewrite wipe"];
+
 /// Every moment, and none that says that nothing is being done.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    START.iter().chain(LOAD).chain(UPKEEP).copied()
+    [START, LOAD, UPKEEP, REPLAY].into_iter().flatten().copied()
 }
 
 /// The moment that a line of the log names.
