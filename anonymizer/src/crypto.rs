@@ -2,9 +2,9 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::vault::Secret;
 
 /// Bytes of a key.
 pub(crate) const KEY_BYTES: usize = 32;
@@ -12,9 +12,6 @@ pub(crate) const KEY_BYTES: usize = 32;
 pub(crate) const NONCE_BYTES: usize = 12;
 /// Bytes of an authentication tag.
 pub(crate) const TAG_BYTES: usize = 16;
-
-/// A key in memory, wiped when dropped.
-pub(crate) type Secret = Zeroizing<[u8; KEY_BYTES]>;
 
 /// Bytes from the system's generator.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
@@ -24,7 +21,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
 }
 
 fn cipher(key: &Secret) -> Result<LessSafeKey, Error> {
-    let unbound = UnboundKey::new(&AES_256_GCM, key.as_slice());
+    let unbound = UnboundKey::new(&AES_256_GCM, key.expose().as_slice());
     Ok(LessSafeKey::new(unbound.map_err(|_| Error::Crypto("set up a key"))?))
 }
 

@@ -33,6 +33,17 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// Another process uses the ring, and what is to be done needs it alone; or it is being changed.
+    #[error("the key ring {0} is in use: stop the service first")]
+    Busy(PathBuf),
+    /// The ledger belongs to another ring: keys of one installation are not for the data of another.
+    #[error("the ledger {ledger} is that of another key ring than {dir}")]
+    AnotherRing {
+        /// The ring's folder.
+        dir: PathBuf,
+        /// The ledger of keys.
+        ledger: PathBuf,
+    },
     /// A key file of the ring is damaged.
     #[error("key {0} of the ring is damaged")]
     DamagedKey(String),

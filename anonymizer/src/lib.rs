@@ -31,6 +31,7 @@ mod raw;
 mod seal;
 mod subject;
 mod suppression;
+mod vault;
 
 pub use agents::Agents;
 pub use anonymized::{AnonymizedBatch, EventKey};
@@ -40,8 +41,9 @@ pub use error::Error;
 pub use explain::Fate;
 pub use gate::{Gate, Origin};
 pub use geo::Geo;
-pub use keys::{Key, KeyEntry, KeyName, KeyRing, KeyState};
+pub use keys::{Finding, Key, KeyEntry, KeyName, KeyRing, KeyState, Verified};
 pub use raw::{ClockSource, RawBatch, RawBuilder, RawEvent, Value};
 pub use seal::{Header, InFlight, Sealed};
 pub use subject::{Commitment, Identifier, Pseudonyms, Subject};
 pub use suppression::{RequestKind, Suppressed, SuppressionList};
+pub use vault::lock_memory;

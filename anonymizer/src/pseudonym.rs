@@ -16,8 +16,9 @@ use std::sync::Arc;
 
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::crypto::{Secret, length_prefixed};
+use crate::crypto::length_prefixed;
 use crate::keys::Key;
+use crate::vault::Secret;
 
 /// Names what a derived key is for; part of the format, never to be changed.
 const IDENTIFIER_CONTEXT: &str = "quorate 2026-11 v1 identifier pseudonym";
@@ -237,16 +238,16 @@ impl EventsKey {
 
 fn derive(context: &'static str, key: &Key, names: &[&str], number: i64) -> Secret {
     let mut material = Zeroizing::new(Vec::with_capacity(192));
-    material.extend_from_slice(key.bytes());
+    material.extend_from_slice(key.bytes().as_slice());
     for name in names {
         length_prefixed(&mut material, name.as_bytes());
     }
     material.extend_from_slice(&number.to_le_bytes());
-    Zeroizing::new(blake3::derive_key(context, &material))
+    Secret::new(&Zeroizing::new(blake3::derive_key(context, &material)))
 }
 
 fn keyed(key: &Secret, input: &[u8]) -> Hash {
-    let mut hash = blake3::keyed_hash(key, input);
+    let mut hash = blake3::keyed_hash(&key.expose(), input);
     let mut out = [0; HASH_BYTES];
     out.copy_from_slice(&hash.as_bytes()[..HASH_BYTES]);
     hash.zeroize();

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::name::KeyName;
-use crate::crypto::{KEY_BYTES, NONCE_BYTES, Secret, TAG_BYTES, open_in_place, random, seal_tail};
+use crate::crypto::{KEY_BYTES, NONCE_BYTES, TAG_BYTES, open_in_place, random, seal_tail};
 use crate::error::Error;
+use crate::vault::Secret;
 
 const MAGIC: &[u8; 5] = b"QKEY\x01";
 const COMMITMENT_NONCE_BYTES: usize = 16;
@@ -31,6 +32,11 @@ pub(super) fn marker_path(dir: &Path) -> PathBuf {
     dir.join("ring.json")
 }
 
+/// Where the ring remembers up to which line the ledger went.
+pub(super) fn head_path(dir: &Path) -> PathBuf {
+    dir.join("ledger.head")
+}
+
 pub(super) fn keys_folder(dir: &Path) -> PathBuf {
     dir.join("keys")
 }
@@ -44,14 +50,14 @@ pub(super) struct KeyFile {
 
 impl KeyFile {
     pub(super) fn random(created: Millis) -> Result<Self, Error> {
-        Ok(Self { created, key: Zeroizing::new(random()?), nonce: random()? })
+        Ok(Self { created, key: Secret::new(&Zeroizing::new(random()?)), nonce: random()? })
     }
 
     /// Nonce and hash of the key, in hexadecimal: says which key it was, and nothing about it.
     pub(super) fn commitment(&self) -> String {
         let mut material = Zeroizing::new(Vec::with_capacity(COMMITMENT_NONCE_BYTES + KEY_BYTES));
         material.extend_from_slice(&self.nonce);
-        material.extend_from_slice(self.key.as_slice());
+        material.extend_from_slice(self.key.expose().as_slice());
         let hash = blake3::derive_key(COMMITMENT_CONTEXT, &material);
         hexadecimal(&self.nonce) + &hexadecimal(&hash)
     }
@@ -63,6 +69,15 @@ impl KeyFile {
         name: &KeyName,
         kek: &Secret,
     ) -> Result<bool, Error> {
+        write_new(path, &self.sealed(name, kek)?)
+    }
+
+    /// Writes the key in place of its file, whose content is overwritten. Durable on return.
+    pub(super) fn replace(&self, path: &Path, name: &KeyName, kek: &Secret) -> Result<(), Error> {
+        replace(path, &self.sealed(name, kek)?)
+    }
+
+    fn sealed(&self, name: &KeyName, kek: &Secret) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::with_capacity(FILE_BYTES);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&self.created.0.to_le_bytes());
@@ -70,9 +85,9 @@ impl KeyFile {
         let aad = authenticated(&bytes, name);
         let nonce = random()?;
         bytes.extend_from_slice(&nonce);
-        bytes.extend_from_slice(self.key.as_slice());
+        bytes.extend_from_slice(self.key.expose().as_slice());
         seal_tail(kek, nonce, &aad, &mut bytes, HEAD_BYTES + NONCE_BYTES)?;
-        write_new(path, &bytes)
+        Ok(bytes)
     }
 
     pub(super) fn read(path: &Path, name: &KeyName, kek: &Secret) -> Result<Self, Error> {
@@ -92,7 +107,7 @@ impl KeyFile {
         let (created, nonce) = head[MAGIC.len()..].split_at(8);
         let created = i64::from_le_bytes(created.try_into().expect("eight bytes"));
         let nonce = nonce.try_into().expect("the rest of the head");
-        Ok(Self { created: Millis(created), key: secret, nonce })
+        Ok(Self { created: Millis(created), key: Secret::new(&secret), nonce })
     }
 }
 
@@ -105,6 +120,9 @@ fn authenticated(head: &[u8], name: &KeyName) -> Vec<u8> {
 #[serde(deny_unknown_fields)]
 pub(super) struct Marker {
     format: u32,
+    /// Random, of this ring for ever: data remembers whose keys it needs. Empty for a ring of before there were ids.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    id: String,
     /// Nonce and tag of an empty message sealed under the key-encryption key, in hexadecimal.
     proof: String,
 }
@@ -114,7 +132,42 @@ impl Marker {
         let text = fs::read(path).map_err(Error::io("read", path))?;
         let damaged = || Error::DamagedKey("ring.json".to_owned());
         let marker: Self = serde_json::from_slice(&text).map_err(|_| damaged())?;
-        if marker.format == 1 { Ok(marker) } else { Err(damaged()) }
+        if matches!(marker.format, 1 | 2) { Ok(marker) } else { Err(damaged()) }
+    }
+
+    /// A marker for a new ring under `kek`.
+    pub(super) fn new(kek: &Secret) -> Result<Self, Error> {
+        Self { format: 2, id: hexadecimal(&random::<16>()?), proof: String::new() }.under(kek)
+    }
+
+    /// The same ring under another key-encryption key.
+    pub(super) fn under(self, kek: &Secret) -> Result<Self, Error> {
+        let nonce = random()?;
+        let mut proof = nonce.to_vec();
+        seal_tail(kek, nonce, &self.authenticated(), &mut proof, NONCE_BYTES)?;
+        Ok(Self { proof: hexadecimal(&proof), ..self })
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn authenticated(&self) -> Vec<u8> {
+        [PROOF_CONTEXT, self.id.as_bytes()].concat()
+    }
+
+    fn text(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a number and texts are JSON")
+    }
+
+    /// Writes it where there is none.
+    pub(super) fn write_new(&self, path: &Path) -> Result<(), Error> {
+        write_new(path, &self.text()).map(drop)
+    }
+
+    /// Writes it in place of the one before.
+    pub(super) fn replace(&self, path: &Path) -> Result<(), Error> {
+        replace(path, &self.text())
     }
 
     /// Refuses any key-encryption key but the one this ring was made with.
@@ -125,24 +178,14 @@ impl Marker {
             from_hexadecimal(&self.proof).ok_or_else(wrong)?;
         let (nonce, tag) = proof.split_at(NONCE_BYTES);
         let nonce = nonce.try_into().expect("split at the length of a nonce");
-        open_in_place(kek, nonce, PROOF_CONTEXT, &mut tag.to_vec()).ok_or_else(wrong)?;
+        open_in_place(kek, nonce, &self.authenticated(), &mut tag.to_vec()).ok_or_else(wrong)?;
         Ok(())
     }
 }
 
-pub(super) fn write_marker(path: &Path, kek: &Secret) -> Result<(), Error> {
-    let nonce = random()?;
-    let mut proof = nonce.to_vec();
-    seal_tail(kek, nonce, PROOF_CONTEXT, &mut proof, NONCE_BYTES)?;
-    let marker = Marker { format: 1, proof: hexadecimal(&proof) };
-    let text = serde_json::to_vec(&marker).expect("a number and a text are JSON");
-    write_new(path, &text)?;
-    Ok(())
-}
-
 /// Makes a key-encryption key of the system's randomness, readable by its owner alone.
 pub(super) fn write_kek(path: &Path) -> Result<(), Error> {
-    let kek: Secret = Zeroizing::new(random()?);
+    let kek = Zeroizing::new(random::<KEY_BYTES>()?);
     let text = Zeroizing::new(hexadecimal(kek.as_slice()) + "\n");
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         create_folder(folder)?;
@@ -162,7 +205,7 @@ pub(super) fn read_kek(path: &Path) -> Result<Secret, Error> {
     let text = std::str::from_utf8(&text).map_err(|_| wrong("it is not text"))?;
     let key = from_hexadecimal(text.trim_end())
         .ok_or_else(|| wrong("it is not 64 hexadecimal digits"))?;
-    Ok(Zeroizing::new(key))
+    Ok(Secret::new(&Zeroizing::new(key)))
 }
 
 #[cfg(unix)]
@@ -194,15 +237,7 @@ pub(crate) fn private() -> OpenOptions {
 /// Writes a whole file where there is none, durably: temporary name, fsync, link, fsync of the folder. A link
 /// and not a rename, because a rename would replace what another process has just put there. False if so.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", hexadecimal(&random::<8>()?)));
-    let temporary = PathBuf::from(temporary);
-    let mut file = private()
-        .write(true)
-        .create_new(true)
-        .open(&temporary)
-        .map_err(Error::io("create", &temporary))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io("write", &temporary))?;
+    let temporary = write_temporary(path, bytes)?;
     let first = match fs::hard_link(&temporary, path) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
@@ -217,17 +252,46 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
     Ok(first)
 }
 
+/// Writes a whole file in place of another, durably, and overwrites the other's content with zeros.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let temporary = write_temporary(path, bytes)?;
+    let mut before = match OpenOptions::new().write(true).open(path) {
+        Ok(file) => Some(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Error::io("open", path)(error)),
+    };
+    fs::rename(&temporary, path).map_err(Error::io("replace", path))?;
+    sync_folder(path)?;
+    before.as_mut().map_or(Ok(()), overwrite).map_err(Error::io("overwrite", path))
+}
+
+fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf, Error> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", hexadecimal(&random::<8>()?)));
+    let temporary = PathBuf::from(temporary);
+    let mut file = private()
+        .write(true)
+        .create_new(true)
+        .open(&temporary)
+        .map_err(Error::io("create", &temporary))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io("write", &temporary))?;
+    Ok(temporary)
+}
+
+fn overwrite(file: &mut File) -> io::Result<()> {
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(FILE_BYTES);
+    file.rewind()?;
+    file.write_all(&vec![0; length])?;
+    file.sync_all()
+}
+
 /// Overwrites a file with zeros, durably, and removes it, durably.
 pub(super) fn overwrite_and_remove(path: &Path) -> Result<(), Error> {
-    let overwrite = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).open(path)?;
-        let length = usize::try_from(file.metadata()?.len()).unwrap_or(FILE_BYTES);
-        file.rewind()?;
-        file.write_all(&vec![0; length])?;
-        file.sync_all()?;
+    let destroy = || -> io::Result<()> {
+        overwrite(&mut OpenOptions::new().write(true).open(path)?)?;
         fs::remove_file(path)
     };
-    overwrite().map_err(Error::io("destroy", path))?;
+    destroy().map_err(Error::io("destroy", path))?;
     sync_folder(path)
 }
 

@@ -3,7 +3,8 @@
 //! ```text
 //! <dir>/ring.json              format, id of the ring, and proof of the key-encryption key
 //! <dir>/keys/<name>.key        one sealed key
-//! <ledger>                     JSON lines: each creation and destruction, by commitment
+//! <dir>/ledger.head            hash of the ledger's last line
+//! <ledger>                     JSON lines: each creation and destruction, by commitment, each with the hash of the one before
 //! ```
 //!
 //! Keys are never derived from a date or another secret, and a destroyed one never comes back: the ledger
@@ -13,6 +14,8 @@ mod file;
 mod ledger;
 mod name;
 mod retire;
+mod rotate;
+mod verify;
 
 use std::collections::HashMap;
 use std::fs;
@@ -27,10 +30,13 @@ pub(crate) use file::{from_hexadecimal, hexadecimal, private, sync_folder};
 pub use name::KeyName;
 pub(crate) use retire::{epoch_end, window_days};
 
-use crate::crypto::{KEY_BYTES, Secret};
+use crate::crypto::KEY_BYTES;
 use crate::error::Error;
+use crate::vault::Secret;
 use file::{KeyFile, Marker};
 use ledger::{Action, Ledger, Line};
+use rotate::Held;
+pub use verify::{Finding, Verified};
 
 /// A key of the ring. Wiped from memory with its last copy; no `Debug`, no way to its bytes from outside.
 ///
@@ -49,8 +55,8 @@ use ledger::{Action, Ledger, Line};
 pub struct Key(Arc<Secret>);
 
 impl Key {
-    pub(crate) fn bytes(&self) -> &[u8; KEY_BYTES] {
-        &self.0
+    pub(crate) fn bytes(&self) -> Zeroizing<[u8; KEY_BYTES]> {
+        self.0.expose()
     }
 
     pub(crate) fn secret(&self) -> &Secret {
@@ -59,7 +65,7 @@ impl Key {
 
     /// A key that is not of the ring: thrown away after use, or fixed by a test.
     pub(crate) fn apart(bytes: [u8; KEY_BYTES]) -> Self {
-        Self(Arc::new(Zeroizing::new(bytes)))
+        Self(Arc::new(Secret::new(&Zeroizing::new(bytes))))
     }
 }
 
@@ -93,6 +99,7 @@ pub struct KeyRing {
     /// Counts destructions: whoever keeps derived keys forgets them when this changes.
     version: AtomicU64,
     state: Mutex<State>,
+    _held: Held,
 }
 
 struct State {
@@ -120,39 +127,70 @@ impl KeyRing {
                 file::write_kek(kek_file)?;
             }
             let kek = file::read_kek(kek_file)?;
-            file::write_marker(&marker, &kek)?;
+            Marker::new(&kek)?.write_new(&marker)?;
         }
         Self::open(dir, kek_file, ledger, clock)
     }
 
     /// Opens the ring in `dir` with the key-encryption key in `kek_file`; nothing is made up for what is missing.
     ///
-    /// Finishes destructions that a crash interrupted, and enters keys that a crash kept out of the ledger.
+    /// Finishes destructions and rotations that a crash interrupted, and enters keys that a crash kept out of the ledger.
     ///
     /// # Errors
     ///
-    /// [`Error::NoRing`], [`Error::NoKek`], [`Error::WrongKek`]; [`Error::Ledger`] if the ledger cannot be
+    /// [`Error::NoRing`], [`Error::NoKek`], [`Error::WrongKek`], [`Error::AnotherRing`]; [`Error::Busy`] while
+    /// another process rotates the key-encryption key; [`Error::Ledger`] if the ledger cannot be
     /// read; [`Error::Io`].
     pub fn open(dir: &Path, kek_file: &Path, ledger: &Path, clock: &Clock) -> Result<Self, Error> {
         let marker = file::marker_path(dir);
         if !marker.exists() {
             return Err(Error::NoRing(dir.to_owned()));
         }
+        if rotate::unfinished(kek_file) {
+            let _alone = Held::alone(dir)?;
+            rotate::finish(dir, kek_file, &mut || Ok(()))?;
+        }
+        let held = Held::shared(dir)?;
         if !kek_file.exists() {
             return Err(Error::NoKek(kek_file.to_owned()));
         }
         let kek = file::read_kek(kek_file)?;
-        Marker::read(&marker)?.check(&kek, kek_file)?;
-        let ledger = Ledger::open(ledger)?;
+        let marker = Marker::read(&marker)?;
+        marker.check(&kek, kek_file)?;
+        let ledger = Ledger::open(ledger, dir, marker.id(), clock())?;
         let ring = Self {
             dir: dir.to_owned(),
             kek,
             clock: Arc::clone(clock),
             version: AtomicU64::new(0),
             state: Mutex::new(State { keys: HashMap::new(), ledger }),
+            _held: held,
         };
         ring.reconcile()?;
         Ok(ring)
+    }
+
+    /// Makes a new key-encryption key, seals every key of the ring in `dir` again under it, and overwrites the old one. A
+    /// copy of the old one opens nothing from then on; a copy of the ring from before stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] if any process has the ring open; as [`KeyRing::open`]. What was begun is finished when the
+    /// ring is next opened.
+    pub fn rotate(dir: &Path, kek_file: &Path) -> Result<(), Error> {
+        if !file::marker_path(dir).exists() {
+            return Err(Error::NoRing(dir.to_owned()));
+        }
+        rotate::rotate(dir, kek_file, &mut || Ok(()))
+    }
+
+    /// Holds every key file against the ledger, and the ledger against itself. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRing`], [`Error::NoKek`], [`Error::WrongKek`], [`Error::Io`]: what cannot be looked at at all.
+    pub fn verify(dir: &Path, kek_file: &Path, ledger: &Path) -> Result<Verified, Error> {
+        verify::verify(dir, kek_file, ledger)
     }
 
     /// The key of this name, made now if there never was one.
@@ -175,7 +213,7 @@ impl KeyRing {
         let fresh = KeyFile::random(created)?;
         if fresh.write_new(&path, name, &self.kek)? {
             let commitment = fresh.commitment();
-            state.ledger.append(&Line::new(created, Action::Created, name, commitment, None))?;
+            state.ledger.append(Line::new(created, Action::Created, name, commitment, None))?;
         }
         // Another process may have been first: what lies there now is the key.
         let key = Key(Arc::new(KeyFile::read(&path, name, &self.kek)?.key));
@@ -224,7 +262,7 @@ impl KeyRing {
             let commitment = KeyFile::read(&path, name, &self.kek)?.commitment();
             let why = Some(why.to_owned());
             let line = Line::new((self.clock)(), Action::Destroyed, name, commitment, why);
-            state.ledger.append(&line)?;
+            state.ledger.append(line)?;
         }
         file::overwrite_and_remove(&path)
     }
@@ -329,7 +367,7 @@ impl KeyRing {
             } else if !state.ledger.knows(&name) {
                 let key = KeyFile::read(&path, &name, &self.kek)?;
                 let line = Line::new(key.created, Action::Created, &name, key.commitment(), None);
-                state.ledger.append(&line)?;
+                state.ledger.append(line)?;
             }
         }
         Ok(())
