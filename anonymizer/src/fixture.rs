@@ -245,6 +245,7 @@ pub(crate) fn event<'a>(values: &'a [Value<'a>]) -> RawEvent<'a> {
         clock: ClockSource::Device,
         said: None,
         received: NOW,
+        session: None,
         id: None,
         boot: None,
         seq: None,

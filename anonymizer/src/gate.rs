@@ -320,9 +320,11 @@ fn clock_names(columns: &RecordBatch) -> StringArray {
 
 fn clock_unknown(columns: &RecordBatch) -> u64 {
     let clocks = columns.column(layout::CLOCK).as_primitive::<UInt8Type>().values();
-    let received = ClockSource::Received.code();
-    clocks.iter().filter(|code| **code == received).count() as u64
+    let received = |code: &&u8| ClockSource::of_code(**code) == ClockSource::Received;
+    clocks.iter().filter(received).count() as u64
 }
 
+#[cfg(test)]
+mod linkability;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use schemas::model::{Family, Kind, Source, Transform};
 
 /// Event time, milliseconds (`Int64`).
 pub(crate) const TIME: usize = 0;
-/// [`crate::ClockSource`] as a number (`UInt8`).
+/// [`crate::ClockSource`] as a number, and whether the session began an epoch earlier (`UInt8`).
 pub(crate) const CLOCK: usize = 1;
 /// Received time, milliseconds (`Int64`).
 pub(crate) const RECEIVED: usize = 2;

@@ -45,6 +45,14 @@ pub enum ClockSource {
     Received,
 }
 
+/// Set in the code of the clock where the event's session began in the key epoch before its own.
+const EARLIER_EPOCH: u8 = 0x80;
+
+/// How many epochs before its own an event's session began: none or one.
+pub(crate) fn epochs_back(code: u8) -> i32 {
+    i32::from(code & EARLIER_EPOCH != 0)
+}
+
 impl ClockSource {
     /// The name at rest.
     #[must_use]
@@ -65,7 +73,7 @@ impl ClockSource {
     }
 
     pub(crate) fn of_code(code: u8) -> Self {
-        match code {
+        match code & !EARLIER_EPOCH {
             0 => Self::Device,
             1 => Self::Uptime,
             _ => Self::Received,
@@ -89,6 +97,9 @@ pub struct RawEvent<'a> {
     pub said: Option<Millis>,
     /// When it was received.
     pub received: Millis,
+    /// When its session began, if the sender says so. A contributor who is a field keeps the pseudonym of that time's
+    /// epoch, if it is at most one back; nothing else of it is kept.
+    pub session: Option<Millis>,
     /// Its own id, if the sender gave one.
     pub id: Option<&'a str>,
     /// Boot count of the device, if given.
@@ -343,7 +354,8 @@ impl RawBuilder {
             self.texts += slot.column.append(value);
         }
         self.time.append_value(event.time.0);
-        self.clock.append_value(event.clock.code());
+        let earlier = if self.began_earlier(event) { EARLIER_EPOCH } else { 0 };
+        self.clock.append_value(event.clock.code() | earlier);
         self.received.append_value(event.received.0);
         self.id.append_option(event.id);
         self.texts += event.id.map_or(0, str::len);
@@ -361,6 +373,14 @@ impl RawBuilder {
             self.suppressed.push(self.rows);
         }
         self.rows += 1;
+    }
+
+    /// Whether the session of an event began in the epoch before its own. A visit's pseudonym was made when it was
+    /// received, and stays.
+    fn began_earlier(&self, event: &RawEvent<'_>) -> bool {
+        let epoch = |time| epoch_of(time, self.epoch_days);
+        let before = |session| epoch(session) == epoch(event.received).saturating_sub(1);
+        self.contributor.is_some() && event.session.is_some_and(before)
     }
 
     /// How many events it holds.

@@ -82,6 +82,7 @@ mod tests {
             time: Millis(0),
             clock: ClockSource::Received,
             said: None,
+            session: None,
             received: Millis(0),
             id,
             boot: Some(1),

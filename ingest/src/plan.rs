@@ -27,6 +27,8 @@ pub(crate) enum Reserved {
     Sent,
     /// When it was sent, by the clock that gave `uptime_ms`.
     SentUptimeMs,
+    /// When its session began, by the clock that gave `time`.
+    SessionStart,
     /// When it was received first; believed in an import alone.
     Received,
     /// Purpose to `true`, `false` or `{granted, version}`.
@@ -38,7 +40,7 @@ pub(crate) enum Reserved {
 }
 
 impl Reserved {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Type,
         Self::Id,
         Self::Time,
@@ -47,6 +49,7 @@ impl Reserved {
         Self::UptimeMs,
         Self::Sent,
         Self::SentUptimeMs,
+        Self::SessionStart,
         Self::Received,
         Self::Consent,
         Self::Signals,
@@ -64,6 +67,7 @@ impl Reserved {
             Self::UptimeMs => "uptime_ms",
             Self::Sent => "sent",
             Self::SentUptimeMs => "sent_uptime_ms",
+            Self::SessionStart => "session_start",
             Self::Received => "received",
             Self::Consent => "consent",
             Self::Signals => "signals",

@@ -6,14 +6,14 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, UInt8Type};
-use schemas::Millis;
 use schemas::time::epoch_of;
+use schemas::{Family, Millis};
 
 use super::{Gate, Origin, numbers};
 use crate::error::Error;
 use crate::keys::{KeyName, epoch_end, window_days};
 use crate::layout;
-use crate::raw::ClockSource;
+use crate::raw::{ClockSource, epochs_back};
 
 impl Gate {
     /// Finds the rows whose keys are alive and who are welcome, and their epochs and generations.
@@ -36,13 +36,20 @@ impl Gate {
             i32::try_from(generation).expect("a day number divided by days")
         };
         let mut epochs = Memo::default();
+        let mut sessions = Memo::default();
         let mut generations = Memo::default();
         let mut living = Living::with_capacity(columns.num_rows());
         for row in 0..columns.num_rows() {
             if unwelcome.is_some_and(|unwelcome| unwelcome.value(row)) {
                 continue;
             }
-            let epoch = epoch_of(Millis(received[row]), declared.epoch_days);
+            let mut epoch = epoch_of(Millis(received[row]), declared.epoch_days);
+            let earlier = epoch.saturating_sub(epochs_back(clocks[row]));
+            if earlier != epoch
+                && sessions.get(earlier, || Ok(self.goes_on(declared, earlier, now)))?
+            {
+                epoch = earlier;
+            }
             let by_device = ClockSource::of_code(clocks[row]) == ClockSource::Device;
             let day = Millis(if by_device { times[row] } else { received[row] }).day();
             let generation = generation_of(day);
@@ -70,6 +77,13 @@ impl Gate {
             }
         }
         Ok(living)
+    }
+
+    /// Whether a session that began in `epoch` keeps its pseudonym: while the key lives, and no longer than its rows.
+    fn goes_on(&self, family: &Family, epoch: i32, now: Millis) -> bool {
+        let name = KeyName::Pseudonym { family: family.name.clone(), epoch };
+        epoch_end(family, epoch).plus(family.grace_ms()) >= now
+            && self.ring.existing(&name).is_some()
     }
 
     fn lives(&self, name: &KeyName) -> Result<bool, Error> {

@@ -14,7 +14,7 @@ use crate::decode::{Cell, Decoded, Entry, EventCells, Fault};
 use crate::plan::{FamilyPlan, Plan, Reserved, Word};
 
 /// The reserved names of one event, by [`Reserved`] as index.
-type Names<'a> = [Option<Cell<'a>>; 12];
+type Names<'a> = [Option<Cell<'a>>; 13];
 
 /// One body under way; its buffers are reused from event to event.
 pub(super) struct Assembler<'d> {
@@ -139,6 +139,7 @@ impl<'d> Assembler<'d> {
             clock: time.clock,
             said,
             received,
+            session: self.session(&names, received)?,
             id: self.id(&names)?,
             boot: self.count(&names, Reserved::Boot)?,
             seq: match self.count(&names, Reserved::Seq)? {
@@ -153,7 +154,7 @@ impl<'d> Assembler<'d> {
 
     /// The reserved names of an event, with what it shares with others where it says nothing itself.
     fn names(&self, entries: &[Entry<'d>]) -> Result<Names<'d>, Refused> {
-        let mut names: Names<'d> = [None; 12];
+        let mut names: Names<'d> = [None; 13];
         for entry in entries {
             if let Word::Reserved(word) = entry.word
                 && names[word as usize].replace(entry.cell).is_some()
@@ -312,6 +313,14 @@ impl<'d> Assembler<'d> {
             });
         }
         Ok((received, said.time, found))
+    }
+
+    /// When the event's session began, by the service's clock if the sender's can be put right.
+    fn session(&self, names: &Names<'d>, received: Millis) -> Result<Option<Millis>, Refused> {
+        let Some(start) = self.moment(names, Reserved::SessionStart)? else { return Ok(None) };
+        let sent = self.moment(names, Reserved::Sent)?;
+        let age = sent.map(|sent| sent.0.saturating_sub(start.0));
+        Ok(Some(age.map_or(start, |age| received.plus(age.saturating_neg()))))
     }
 
     fn moment(&self, names: &Names<'d>, name: Reserved) -> Result<Option<Millis>, Refused> {

@@ -24,7 +24,7 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// Names of an event's own parts and of the envelope around it.
-const ENVELOPE: [&str; 15] = [
+const ENVELOPE: [&str; 16] = [
     "type",
     "id",
     "boot",
@@ -32,6 +32,7 @@ const ENVELOPE: [&str; 15] = [
     "uptime_ms",
     "sent",
     "sent_uptime_ms",
+    "session_start",
     "consent",
     "end_user",
     "received",

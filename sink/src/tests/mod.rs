@@ -188,6 +188,7 @@ impl Store {
                 clock: event.clock,
                 said: event.said,
                 received: event.received,
+                session: None,
                 id: event.id.as_deref(),
                 boot: event.counter,
                 seq: event.counter,
