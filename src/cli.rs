@@ -11,7 +11,7 @@ use crate::commands::{
     version,
 };
 use crate::config::Config;
-use crate::{demo, generate, telemetry};
+use crate::{demo, generate, harden, telemetry};
 
 /// Privacy-preserving product analytics: answers only when enough are present.
 #[derive(Parser)]
@@ -68,6 +68,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(error) = harden::no_core_dumps() {
+        return fail(&error);
+    }
     // A demo is a screen to look at; what a service does is told as it happens.
     let is_demo = matches!(cli.command, Command::Demo(_));
     telemetry::log_to_stderr(if is_demo { LevelFilter::WARN } else { LevelFilter::INFO });

@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use schemas::time::HOUR_MS;
 use serde::Deserialize;
+
+use crate::harden::LockMemory;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
@@ -61,6 +64,10 @@ pub struct KeyringConfig {
     pub dir: PathBuf,
     /// File of the key-encryption key. On another device than `dir` a stolen disk opens nothing.
     pub key_encryption_key: PathBuf,
+    /// Whether to start where the system does not lock the memory of keys.
+    pub lock_memory: LockMemory,
+    /// Whether to start with keys on a file system that keeps what is overwritten.
+    pub accept_snapshots: bool,
 }
 
 /// Address to country, user agent to browser.
@@ -101,6 +108,15 @@ pub struct SinkConfig {
     pub maintain_every_s: u64,
 }
 
+impl LogConfig {
+    /// How long frames and their keys live once committed, and how long at most, in milliseconds.
+    #[must_use]
+    pub fn raw_retention_ms(&self) -> (i64, i64) {
+        let ms = |hours: u32| i64::from(hours) * HOUR_MS;
+        (ms(self.raw_retention_hours), ms(self.raw_retention_max_hours))
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -133,7 +149,12 @@ impl Default for OperatorConfig {
 
 impl Default for KeyringConfig {
     fn default() -> Self {
-        Self { dir: "keyring".into(), key_encryption_key: "key-encryption.key".into() }
+        Self {
+            dir: "keyring".into(),
+            key_encryption_key: "key-encryption.key".into(),
+            lock_memory: LockMemory::default(),
+            accept_snapshots: false,
+        }
     }
 }
 
@@ -240,6 +261,12 @@ impl Config {
         self.data.join("log")
     }
 
+    /// What the clocks said when they last agreed.
+    #[must_use]
+    pub fn clock_file(&self) -> PathBuf {
+        self.data.join("clock.json")
+    }
+
     /// Folder of the deduplication index.
     #[must_use]
     pub fn index_dir(&self) -> PathBuf {
@@ -308,6 +335,7 @@ mod tests {
             ("[sink]\ncommit_every_s = 0", "sink.commit_every_s"),
             ("[sink]\ncommit_bytes = 1", "sink.commit_bytes"),
             ("[keyring]\ndir = \"data/keys\"", "keyring.dir"),
+            ("[keyring]\nlock_memory = \"perhaps\"", "lock_memory"),
             ("[ingest]\nlisten = \"0.0.0.0:8080\"", "[ingest]"),
         ] {
             let error = format!("{:#}", read(text).expect_err(text));

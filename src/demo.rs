@@ -24,6 +24,7 @@ use schemas::time::{DAY_MS, HOUR_MS};
 use schemas::{Millis, Package};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::clock::Clocks;
 use crate::commands::print;
 use crate::generate::{Generator, Personal, Profile, Sent};
 use crate::pipeline::{Progress, Worker};
@@ -146,7 +147,7 @@ impl Plan {
         let from = to.plus(-DAYS * DAY_MS);
         let profile = Profile::history(self.seed, self.history, from, to);
         let mut generator = Generator::new(package, profile);
-        let mut store = Store::open(place.config.clone(), system_clock()).await?;
+        let mut store = Store::open(place.config.clone(), Clocks::system()).await?;
         history::import(&mut store, &mut generator, self.history, steps).await?;
         let mut worker = Worker::new(store, Arc::new(Progress::default()))?;
         steps.during("computing the statistics of closed periods", worker.maintain()).await?;
@@ -160,7 +161,7 @@ impl Plan {
         package: &Package,
         steps: &mut Steps,
     ) -> anyhow::Result<(Sent, Personal)> {
-        let store = Store::open(place.config.clone(), system_clock()).await?;
+        let store = Store::open(place.config.clone(), Clocks::system()).await?;
         let service = Service::start(store).await?;
         // The hour ends now, not when the demo began: the import took its time.
         let now = system_clock()();
@@ -177,7 +178,7 @@ impl Plan {
 
 /// Starts the service once more and leaves it to the spectator.
 async fn stay(place: &Place) -> anyhow::Result<()> {
-    let store = Store::open(place.config.clone(), system_clock()).await?;
+    let store = Store::open(place.config.clone(), Clocks::system()).await?;
     let service = Service::start(store).await?;
     print(&screen::up(place, &service))?;
     asked_to_stop().await?;

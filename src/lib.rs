@@ -4,10 +4,12 @@
 //! the terminal are. It is a library only so that tests can use what the commands use.
 
 pub mod cli;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod demo;
 pub mod generate;
+pub mod harden;
 pub mod limits;
 pub mod operator;
 pub mod pipeline;

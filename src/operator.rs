@@ -10,6 +10,7 @@ use axum::{Json, Router};
 use disclosure::Disclosure;
 use metrics_exporter_prometheus::PrometheusHandle;
 use schemas::Clock;
+use schemas::time::SECOND_MS;
 use serde::{Deserialize, Serialize};
 use transport::Log;
 
@@ -50,6 +51,15 @@ pub struct Status {
     pub complete_until: String,
     /// Failed rounds of the worker since the last good one.
     pub worker_failures: u64,
+    /// Seconds since the hour of the oldest uncommitted frame ended; at `raw_retention_max_hours` it expires.
+    #[serde(default)]
+    pub oldest_uncommitted_s: i64,
+    /// Why no events are taken: `expiry`, so that those that are acknowledged do not expire; `space`.
+    #[serde(default)]
+    pub suspended: Vec<String>,
+    /// How far the wall clock is off, in seconds, if it is not believed: then nothing is destroyed or released.
+    #[serde(default)]
+    pub clock_jump_s: Option<i64>,
     /// The next period of each statistic to close.
     pub closings: Vec<Closing>,
 }
@@ -96,6 +106,8 @@ fn as_gauge(count: u64) -> f64 {
 }
 
 async fn status(State(operator): State<Operator>) -> impl IntoResponse {
+    let suspensions = operator.server.suspensions();
+    let seen = operator.progress.seen();
     let closings = operator.disclosure.closings((operator.clock)());
     let closing = |closing: disclosure::Closing| Closing {
         statistic: closing.statistic,
@@ -109,6 +121,9 @@ async fn status(State(operator): State<Operator>) -> impl IntoResponse {
         committed: operator.progress.committed().map(|time| time.to_string()),
         complete_until: operator.progress.complete_until().to_string(),
         worker_failures: operator.progress.failures(),
+        oldest_uncommitted_s: seen.oldest_uncommitted_ms / SECOND_MS,
+        suspended: suspensions.iter().map(|reason| reason.name().to_owned()).collect(),
+        clock_jump_s: seen.jump_ms.map(|ms| ms / SECOND_MS),
         closings: closings.into_iter().map(closing).collect(),
     })
 }

@@ -2,13 +2,13 @@
 //!
 //! One task owns the tables, so commits, compaction, removal and release never meet.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anonymizer::{AnonymizedBatch, Error, Header, Origin, Sealed};
 use anyhow::Context;
-use schemas::time::{HOUR_MS, MINUTE_MS};
+use schemas::time::MINUTE_MS;
 use schemas::{Millis, Reason};
 use sink::ManifestContext;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +16,11 @@ use tokio::time::Instant;
 use transport::{Partition, Position};
 
 use crate::store::Store;
+
+pub mod watch;
+
+#[cfg(test)]
+mod tests;
 
 /// Bytes of frames read at once from one partition.
 const READ_BYTES_MAX: usize = 8 << 20;
@@ -36,9 +41,34 @@ pub struct Progress {
     backlog_frames: AtomicU64,
     /// Failed rounds since the last good one.
     failures: AtomicU64,
+    /// For each partition the position after the last committed frame; empty before the tables are open.
+    positions: Mutex<Vec<u64>>,
+    /// What the watch saw last.
+    seen: Mutex<watch::Seen>,
 }
 
 impl Progress {
+    /// For each partition the position after the last committed frame.
+    #[must_use]
+    pub fn positions(&self) -> Vec<u64> {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_positions(&self, positions: &[u64]) {
+        let mut known = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        positions.clone_into(&mut known);
+    }
+
+    /// What the watch saw last: how long acknowledged events still live, and whether the clock is trusted.
+    #[must_use]
+    pub fn seen(&self) -> watch::Seen {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_seen(&self, seen: watch::Seen) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
     /// Everything received before this was committed.
     #[must_use]
     pub fn complete_until(&self) -> Millis {
@@ -101,6 +131,7 @@ impl Worker {
         let partitions = self.store.log.partitions();
         let tables = self.store.tables()?;
         self.cursors = (0..partitions).map(|partition| tables.next(partition)).collect();
+        self.progress.set_positions(&self.cursors);
         Ok(())
     }
 
@@ -243,6 +274,7 @@ impl Worker {
         }
         let committed = tables.commit(&next, now, context).await?;
         self.progress.committed_ms.store(now.0, Ordering::Relaxed);
+        self.progress.set_positions(&self.cursors);
         metrics::counter!("quorate_committed_rows_total").increment(committed.rows);
         metrics::counter!("quorate_commits_total").increment(1);
         Ok(())
@@ -276,15 +308,18 @@ impl Worker {
     }
 
     /// Drains, releases the periods that are closed, then removes what has lived long enough: in this order, so that
-    /// rows are counted before they die.
+    /// rows are counted before they die. While the clock is not trusted nothing is released and nothing removed.
     ///
     /// # Errors
     ///
     /// The first part that failed; what was done before it stands.
     pub async fn maintain(&mut self) -> anyhow::Result<usize> {
         self.drain().await?;
-        let now = (self.store.clock)();
-        let complete = self.progress.complete_until();
+        let moment = self.store.time.check();
+        if !moment.is_trusted() {
+            return Ok(0);
+        }
+        let (now, complete) = (moment.now, self.progress.complete_until());
         let released = self.store.disclosure.release_closed(now, &|_| complete).await?;
         if !released.is_empty() {
             tracing::info!(periods = released.len(), "released closed periods");
@@ -296,9 +331,7 @@ impl Worker {
 
     /// Removes frames and keys at the end of their life.
     async fn retire(&mut self, now: Millis, complete: Millis) -> anyhow::Result<()> {
-        let hours = |hours: u32| i64::from(hours) * HOUR_MS;
-        let keep = hours(self.store.config.log.raw_retention_hours);
-        let keep_max = hours(self.store.config.log.raw_retention_max_hours);
+        let (keep, keep_max) = self.store.config.log.raw_retention_ms();
         // The hour that holds `complete` is still being written to; the one before it is not.
         let sealed_through = complete.hour().checked_sub(1);
         let due = now.plus(-keep).hour().checked_sub(1);

@@ -8,12 +8,13 @@ use std::time::Duration;
 use anonymizer::{Geo, Resolver};
 use anyhow::Context;
 use axum_server::Handle;
-use ingest::Connections;
+use ingest::{Connections, Suspension};
 use query::Statistics;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::operator::{self, Operator};
+use crate::pipeline::watch::Watch;
 use crate::pipeline::{Progress, Request, Worker};
 use crate::store::Store;
 use crate::telemetry;
@@ -89,6 +90,11 @@ impl Service {
         if let Some(file) = config.resolve.geo_database {
             tasks.push(tokio::spawn(reload_geo(file, Arc::clone(&store.resolver))));
         }
+        let watch = Watch::new(&store, Arc::clone(&progress));
+        let door = Arc::clone(&server);
+        tasks.push(tokio::spawn(
+            watch.run(move |refuse| _ = door.suspend(Suspension::Expiry, refuse)),
+        ));
         let (requests, inbox) = mpsc::channel(16);
         let worker = Worker::new(store, Arc::clone(&progress))?;
         // Encoding and syncing block: the worker has a thread of its own, so that no request waits behind a commit.

@@ -12,8 +12,9 @@ use sink::Sink;
 use transport::embedded::EmbeddedLog;
 use transport::{Log, Partition};
 
+use crate::clock::{Clocks, GuardedClock};
 use crate::config::Config;
-use crate::rehearsal;
+use crate::harden;
 
 /// Memory for computing statistics, in bytes; what needs more goes to files.
 const RELEASE_BYTES: usize = 256 << 20;
@@ -58,8 +59,10 @@ pub fn package(folder: Option<&Path>) -> anyhow::Result<Arc<Package>> {
 ///
 /// # Errors
 ///
-/// If the ring is missing beside existing data, or its key-encryption key is wrong: never another key instead.
+/// If the ring is missing beside existing data, or its key-encryption key is wrong: never another key instead. If keys
+/// would lie where they cannot be destroyed.
 pub fn key_ring(config: &Config, clock: &Clock) -> anyhow::Result<Arc<KeyRing>> {
+    harden::check(&config.keyring)?;
     let (dir, key) = (&config.keyring.dir, &config.keyring.key_encryption_key);
     let ledger = config.key_ledger();
     let began = [dir, key, &ledger, &config.log_dir()].into_iter().any(|path| path.exists());
@@ -96,8 +99,10 @@ pub fn resolver(
 pub struct Store {
     /// The configuration it was opened with.
     pub config: Config,
-    /// Tells the time.
+    /// Tells the time, as [`GuardedClock::check`] does.
     pub clock: Clock,
+    /// Tells whether to trust it.
+    pub time: Arc<GuardedClock>,
     /// The policy package in force.
     pub package: Arc<Package>,
     /// The key ring.
@@ -121,9 +126,11 @@ impl Store {
     /// # Errors
     ///
     /// If another process has it, or any part cannot be opened.
-    pub async fn open(config: Config, clock: Clock) -> anyhow::Result<Self> {
+    pub async fn open(config: Config, clocks: Clocks) -> anyhow::Result<Self> {
         let lock = DataLock::take(&config.data)?;
-        let clock = rehearsal::clock(&config.data, &clock)?;
+        let time = GuardedClock::open(clocks.rehearsed(&config.data)?, config.clock_file())?;
+        let guarded = Arc::clone(&time);
+        let clock: Clock = Arc::new(move || guarded.check().now);
         let package = package(config.policy.as_deref())?;
         tracing::trace!(target: "quorate::moment", "start keys");
         let ring = key_ring(&config, &clock)?;
@@ -145,6 +152,7 @@ impl Store {
         Ok(Self {
             config,
             clock,
+            time,
             package,
             ring,
             resolver,

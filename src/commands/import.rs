@@ -18,10 +18,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::Tally;
 use sink::ManifestContext;
 
+use crate::clock::Clocks;
 use crate::commands::print;
 use crate::config::Config;
 use crate::pipeline::{Progress, Worker};
-use crate::store::{Store, system_clock};
+use crate::store::Store;
 
 /// Rows that are anonymised together.
 const BATCH_ROWS: usize = 8192;
@@ -65,7 +66,7 @@ pub struct Imported {
 ///
 /// If the data folder is in use, the file cannot be read, or the tables cannot be written.
 pub async fn run(args: Args, config: Config) -> anyhow::Result<()> {
-    let mut store = Store::open(config, system_clock()).await?;
+    let mut store = Store::open(config, Clocks::system()).await?;
     let bar = progress_bar(&args.file);
     let began = Instant::now();
     let mut tick = |lines: u64, bytes: u64| {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::clock::Clocks;
 use crate::commands::print;
 use crate::config::Config;
 use crate::pipeline::{Progress, Worker};
-use crate::store::{Store, system_clock};
+use crate::store::Store;
 
 /// Releases what is closed. A running service does so by itself, every `sink.maintain_every_s`.
 ///
@@ -13,7 +14,7 @@ use crate::store::{Store, system_clock};
 ///
 /// If the data folder is in use, or a part of the work fails.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let store = Store::open(config, system_clock()).await?;
+    let store = Store::open(config, Clocks::system()).await?;
     let released = Worker::new(store, Arc::new(Progress::default()))?.maintain().await?;
     print(&format!("{released} periods released\n"))
 }

@@ -9,10 +9,11 @@ use schemas::Millis;
 use schemas::time::HOUR_MS;
 use sink::Difference;
 
+use crate::clock::Clocks;
 use crate::commands::{print, table};
 use crate::config::Config;
 use crate::replay::{Options, Passed, Replayed, Target, default_id, replay};
-use crate::store::{Store, system_clock};
+use crate::store::Store;
 
 /// Longest id, in characters: every commit of the replay carries it.
 const ID_CHARS_MAX: usize = 64;
@@ -53,7 +54,7 @@ pub async fn run(args: Args, config: Config) -> anyhow::Result<()> {
     if let Some(id) = &args.id {
         check(id)?;
     }
-    let mut store = Store::open(config, system_clock()).await?;
+    let mut store = Store::open(config, Clocks::system()).await?;
     let target = match (args.dry_run, args.into) {
         (true, _) => Target::Nowhere,
         (false, None) => Target::Tables,

@@ -3,12 +3,13 @@
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::clock::Clocks;
 use crate::commands::print;
 use crate::config::Config;
 use crate::limits;
 use crate::rehearsal;
 use crate::service::Service;
-use crate::store::{Store, system_clock};
+use crate::store::Store;
 
 /// Options of `run`.
 #[derive(clap::Args)]
@@ -33,7 +34,7 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<()> {
     if let Some(ahead_ms) = args.ahead {
         rehearsal::advance(&config, ahead_ms)?;
     }
-    let store = Store::open(config, system_clock()).await?;
+    let store = Store::open(config, Clocks::system()).await?;
     let service = Service::start(store).await?;
     print(&format!(
         "events      {scheme}://{}/v1/events\nstatistics  http://{}/v1/query\noperator    http://{}/status\n",

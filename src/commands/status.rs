@@ -50,6 +50,22 @@ fn render(status: &Status) -> String {
         let failures = status.worker_failures;
         text.push_str(&format!("the worker failed {failures} times in a row: see the log lines\n"));
     }
+    if status.oldest_uncommitted_s > 0 {
+        let hours = status.oldest_uncommitted_s / 3_600;
+        text.push_str(&format!("events are waiting for more than {hours} hours to be committed\n"));
+    }
+    if !status.suspended.is_empty() {
+        let why = status.suspended.join(", ");
+        text.push_str(&format!(
+            "no events are taken, to keep those that are acknowledged: {why}\n"
+        ));
+    }
+    if let Some(jump) = status.clock_jump_s {
+        text.push_str(&format!(
+            "the clock jumped by {jump} s: nothing is destroyed or released until it is right, or until\n\
+             `quorate keyring trust-clock` says that it is\n"
+        ));
+    }
     let mut rows = vec![["statistic", "period from", "closes at"].map(str::to_owned).to_vec()];
     for closing in &status.closings {
         let cells = [&closing.statistic, &closing.period_start, &closing.closes_at];
@@ -108,10 +124,21 @@ mod tests {
             committed: None,
             complete_until: "2026-01-01T00:00:00.000Z".to_owned(),
             worker_failures: 0,
+            oldest_uncommitted_s: 7_300,
+            suspended: vec!["expiry".to_owned()],
+            clock_jump_s: Some(-7_200),
             closings: Vec::new(),
         };
         let text = render(&status);
-        for part in ["first-device", "out_of_range 1", "4 frames not committed", "none yet"] {
+        for part in [
+            "first-device",
+            "out_of_range 1",
+            "4 frames not committed",
+            "none yet",
+            "2 hours",
+            "acknowledged: expiry",
+            "-7200 s",
+        ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }
         assert!(!text.contains("failed"));

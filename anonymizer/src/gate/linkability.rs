@@ -10,7 +10,7 @@ use schemas::time::{DAY_MS, HOUR_MS, epoch_start};
 
 use super::*;
 use crate::fixture::{Bench, DEVICES, WEB, devices, event, origin, package};
-use crate::keys::epoch_end;
+use crate::keys::{KeyName, epoch_end};
 use crate::{RawBuilder, RawEvent, Resolved, Value};
 
 const EPOCH_DAYS: u32 = 28;

@@ -1,0 +1,5 @@
+//! The worker under clocks that a test moves: events over a socket, through the log, into tables.
+
+mod clocks;
+mod danger;
+mod place;
