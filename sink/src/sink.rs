@@ -1,6 +1,7 @@
 //! The sink itself: takes rows and counts between commits, and commits them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use anonymizer::{AnonymizedBatch, Origin};
@@ -232,7 +233,8 @@ impl Sink {
         Ok(self.next(partition))
     }
 
-    /// Takes the rows of one frame, duplicates aside; what gate 1 noted and found expired is counted with them.
+    /// Takes the rows of one frame, duplicates aside; what gate 1 noted and found expired or suppressed
+    /// is counted with them.
     ///
     /// A frame that the family's table holds already is passed over, and counts nothing.
     ///
@@ -251,13 +253,23 @@ impl Sink {
         let written = self.write_rows(&batch, origin);
         self.failed |= written.is_err();
         let written = written?;
-        let counts = self.counts_at(Some(family), origin);
+        self.count_written(&batch, origin, written);
+        Ok(written)
+    }
+
+    /// Counts what became of the rows of a frame.
+    pub(crate) fn count_written(
+        &mut self,
+        batch: &AnonymizedBatch,
+        origin: &Origin,
+        written: Written,
+    ) {
+        let counts = self.counts_at(Some(batch.family()), origin);
         counts.stored += written.stored;
         counts.duplicate += written.duplicate;
         counts.expired += batch.expired();
         counts.tally.add(batch.tally());
         self.rows += written.stored;
-        Ok(written)
     }
 
     fn write_rows(
@@ -300,7 +312,7 @@ impl Sink {
     }
 
     /// Counts what the clear header of a frame says: `received` events in all, of which those in `tally` were
-    /// refused; and `expired` of them if their sealing key was destroyed before they could be opened.
+    /// refused or suppressed; and `expired` of them if their sealing key was destroyed before they could be opened.
     ///
     /// Call it for every frame, once; the rows of the frame are counted by [`Sink::write`].
     pub fn count(
@@ -321,7 +333,7 @@ impl Sink {
     }
 
     /// Whether everything about the frame is committed for that family.
-    fn holds(&self, family: Option<usize>, origin: &Origin) -> bool {
+    pub(crate) fn holds(&self, family: Option<usize>, origin: &Origin) -> bool {
         let next = family.map_or(&self.next, |family| &self.families[family].next);
         next.get(&origin.partition).is_some_and(|&next| origin.position < next)
     }
@@ -349,6 +361,11 @@ impl Sink {
     /// Whether anything was written or counted since the last commit.
     pub(crate) fn is_waiting(&self) -> bool {
         self.rows > 0 || !self.counts.is_empty()
+    }
+
+    /// The folder of the tables.
+    pub(crate) fn root(&self) -> &Path {
+        &self.config.root
     }
 
     pub(crate) fn set_failed(&mut self, failed: bool) {
