@@ -112,7 +112,7 @@ pub async fn replay(
         run.partition(partition, span, &mut |position| tick(done + position, total)).await?;
         done += end;
     }
-    run.finish(partitions).await
+    run.finish().await
 }
 
 /// A replay under way.
@@ -236,9 +236,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn finish(self, partitions: u16) -> anyhow::Result<Replayed> {
+    async fn finish(self) -> anyhow::Result<Replayed> {
         if self.options.target == Target::Tables {
-            self.store.tables()?.finish_replay(&self.options.id, partitions).await?;
+            self.store.tables()?.finish_replay(&self.options.id).await?;
         }
         Ok(self.replayed)
     }

@@ -1,7 +1,8 @@
 //! Folders with tables of replayed rows beside those of the root: their rows end, and are erased, with those of the root.
 //!
-//! They are named in a file below the root, a path a line. A folder that is not there any more holds no rows; one that
-//! was moved is out of reach.
+//! They are named in a file below the root, a path a line, and name the root in turn: a copy of the root, made to look at
+//! or to rehearse on, leaves them alone. A folder that is not there any more holds no rows; one that was moved is out of
+//! reach, and so are all of them for a root that was moved.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -19,6 +20,8 @@ use crate::table::{Change, Table};
 
 /// The file, below the root.
 const LIST: &str = "beside.txt";
+/// The file in such a folder that names the root.
+const OWNER: &str = "STORE";
 /// The application by which the log of such a table gets an entry behind the one that removes files.
 const WIPED: &str = "wiped";
 
@@ -32,6 +35,10 @@ pub fn keep_beside(root: &Path, folder: &Path) -> Result<(), SinkError> {
     let plain = folder.to_str().filter(|path| !path.contains('\n'));
     let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidFilename);
     let plain = plain.ok_or_else(invalid).map_err(SinkError::io("keep", folder))?;
+    std::fs::create_dir_all(root).map_err(SinkError::io("create", root))?;
+    let owner = root.canonicalize().map_err(SinkError::io("find", root))?;
+    std::fs::write(folder.join(OWNER), owner.as_os_str().as_encoded_bytes())
+        .map_err(SinkError::io("write", folder))?;
     if folders(root)?.iter().any(|known| known == folder) {
         return Ok(());
     }
@@ -57,8 +64,16 @@ fn folders(root: &Path) -> Result<Vec<PathBuf>, SinkError> {
 pub(crate) async fn tables(root: &Path) -> Result<Vec<(Table, Life)>, SinkError> {
     let mut tables = Vec::new();
     for folder in folders(root)? {
-        if folder.join("events").is_dir() {
+        if !folder.join("events").is_dir() {
+            continue;
+        }
+        let owner = root.canonicalize().map_err(SinkError::io("find", root))?;
+        let named = std::fs::read(folder.join(OWNER)).unwrap_or_default();
+        if named == owner.as_os_str().as_encoded_bytes() {
             tables.extend(life::tables(&folder, |_| true).await?);
+        } else {
+            let folder = folder.display();
+            tracing::warn!(%folder, "replayed rows are of another data folder, and left alone");
         }
     }
     Ok(tables)

@@ -363,6 +363,11 @@ impl Sink {
         self.rows > 0 || !self.counts.is_empty()
     }
 
+    /// Partitions of the log.
+    pub(crate) fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
     /// The folder of the tables.
     pub(crate) fn root(&self) -> &Path {
         &self.config.root

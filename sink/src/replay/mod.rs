@@ -12,11 +12,13 @@
 //!
 //! # Progress
 //! Each commit carries the position behind the frames that it covers, under `replay/<id>/<partition>`. A replay that was
-//! killed goes on there; frames that are compared again show no difference.
+//! killed goes on there; frames that are compared again show no difference. Only the replay that committed last can go on:
+//! what another one did since may have undone the beginning.
 
 mod compare;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use anonymizer::{AnonymizedBatch, Origin};
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
@@ -102,7 +104,26 @@ impl Sink {
     ///
     /// [`SinkError::Table`].
     pub async fn replayed(&self, id: &str, partition: u16) -> Result<u64, SinkError> {
+        if self.ledger.position(LAST).await? != Some(number(id)) {
+            return Ok(0);
+        }
         Ok(self.ledger.position(&application(id, partition)).await?.unwrap_or(0))
+    }
+
+    /// The positions that a commit of a replay moves. One that did not commit last begins anew, everywhere.
+    async fn moved(
+        &self,
+        id: &str,
+        partition: u16,
+        next: u64,
+    ) -> Result<Vec<(String, u64)>, SinkError> {
+        let mut moved = vec![(application(id, partition), next)];
+        if self.ledger.position(LAST).await? != Some(number(id)) {
+            let others = (0..self.partitions()).filter(|other| *other != partition);
+            moved.extend(others.map(|other| (application(id, other), 0)));
+            moved.push((LAST.to_owned(), number(id)));
+        }
+        Ok(moved)
     }
 
     /// Puts the rows that `frames` give now in place of those that they gave before, in a commit for each family in
@@ -135,7 +156,7 @@ impl Sink {
             }
             let rewrite = self.rewritten(family, compared, frames, comparison)?;
             let manifest = self.replacement(family, partition, compared, &rewrite, now, context);
-            let positions = vec![(application(id, partition), next)];
+            let positions = self.moved(id, partition, next).await?;
             self.commit_rewrite(family, &rewrite, manifest, positions, now).await?;
             self.families[family].table.sweep(self.writers.paths(family))?;
         }
@@ -195,23 +216,17 @@ impl Sink {
         manifest
     }
 
-    /// Ends a replay: its positions are forgotten, so that the same id may begin anew, and the logs of the tables forget
+    /// Ends a replay: how far it came is forgotten, so that the same id begins anew, and the logs of the tables forget
     /// the files that it replaced.
     ///
     /// # Errors
     ///
     /// As [`Sink::replace`].
-    pub async fn finish_replay(&mut self, id: &str, partitions: u16) -> Result<(), SinkError> {
+    pub async fn finish_replay(&mut self, id: &str) -> Result<(), SinkError> {
         self.usable()?;
         self.set_failed(true);
-        let mut positions = Vec::new();
-        for partition in 0..partitions {
-            if self.replayed(id, partition).await? > 0 {
-                positions.push((application(id, partition), 0));
-            }
-        }
-        if !positions.is_empty() {
-            self.ledger.append(&[], positions).await?;
+        if self.ledger.position(LAST).await? == Some(number(id)) {
+            self.ledger.append(&[], vec![(LAST.to_owned(), 0)]).await?;
         }
         for family in 0..self.families.len() {
             if self.families[family].table.position(REWRITE).await?.is_some() {
@@ -255,6 +270,17 @@ impl Sink {
         }
         Ok(all)
     }
+}
+
+/// The application under which the ledger keeps the number of the replay that committed last, zero once it is done.
+const LAST: &str = "replay";
+
+/// Tells replays apart. A build that counts otherwise begins anew, which only takes longer.
+fn number(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    // Positions are signed, and zero means none.
+    (hasher.finish() >> 1).max(1)
 }
 
 /// The name under which tables and ledger keep how far a replay came.

@@ -109,7 +109,7 @@ async fn the_same_policy_changes_nothing_and_commits_nothing() {
     let before = (texts(&store).await, versions(&store).await, store.outcomes().await);
     let difference = replay(&store, &mut sink, 9).await;
     assert_eq!(difference, Difference { unchanged: 50, ..Difference::default() });
-    sink.finish_replay("one", 2).await.unwrap();
+    sink.finish_replay("one").await.unwrap();
     assert_eq!((texts(&store).await, versions(&store).await, store.outcomes().await), before);
 }
 
@@ -123,7 +123,7 @@ async fn a_changed_bucket_changes_that_field_and_nothing_else() {
     let difference = replay(&store, &mut sink, 9).await;
     let fields = BTreeMap::from([("duration".to_owned(), field(0, 50))]);
     assert_eq!(difference, Difference { changed: 50, fields, ..Difference::default() });
-    sink.finish_replay("one", 2).await.unwrap();
+    sink.finish_replay("one").await.unwrap();
 
     let after = texts(&store).await;
     assert_eq!(after.len(), 60);
@@ -179,7 +179,7 @@ async fn a_replay_goes_on_where_it_was_killed() {
     assert_eq!((sink.next(0), sink.next(1)), (4, 1), "the worker goes on where it was");
     let rest = replay(&store, &mut sink, 9).await;
     assert_eq!((rest.changed, rest.unchanged), (20, 0));
-    sink.finish_replay("one", 2).await.unwrap();
+    sink.finish_replay("one").await.unwrap();
     assert_eq!(sink.replayed("one", 0).await.unwrap(), 0, "the same may be done again");
 
     let whole = texts(&store).await;
@@ -194,6 +194,28 @@ async fn a_replay_goes_on_where_it_was_killed() {
     assert!(comparison.differences().all(|(_, difference)| difference.is_none()));
     sink.replace("two", (0, 4), &all, &comparison, NOW, CONTEXT).await.unwrap();
     assert_eq!(texts(&at_once).await, whole);
+}
+
+#[tokio::test]
+async fn a_replay_begins_anew_after_another() {
+    let mut store = Store::new();
+    drop(filled(&store).await);
+    let before = texts(&store).await;
+    store.declare(COARSE);
+    let mut sink = store.sink().await;
+    assert_eq!(replay(&store, &mut sink, 1).await.changed, 30);
+    drop(sink);
+    store.declare(FIELDS);
+    let mut sink = store.sink().await;
+    let all = frames(&store, 0, &log());
+    let comparison = sink.compare(&all).unwrap();
+    sink.replace("two", (0, 4), &all, &comparison, NOW, CONTEXT).await.unwrap();
+    assert_eq!(texts(&store).await, before, "the other one undid what was done");
+    sink.finish_replay("two").await.unwrap();
+    drop(sink);
+    store.declare(COARSE);
+    let mut sink = store.sink().await;
+    assert_eq!(replay(&store, &mut sink, 9).await.changed, 50, "so all of it is done again");
 }
 
 #[tokio::test]
@@ -216,7 +238,7 @@ async fn a_crash_between_table_and_ledger_is_made_good() {
     assert_eq!(outcomes[&Counted::Note(Note::ReplayedChanged)], 50, "taken from the manifest");
     assert_eq!(sink.replayed("one", 0).await.unwrap(), 0, "the ledger alone says where to go on");
     assert_eq!(replay(&store, &mut sink, 9).await.unchanged, 50);
-    sink.finish_replay("one", 2).await.unwrap();
+    sink.finish_replay("one").await.unwrap();
     drop(sink);
     drop(store.sink().await);
     assert_eq!(store.outcomes().await, outcomes);
@@ -318,6 +340,11 @@ async fn rows_go_beside_and_the_tables_stay() {
 
     // An erasure and the end of rows reach there.
     crate::keep_beside(&store.root(), &beside).unwrap();
+    // A copy of the store, for whatever it is used, does not work on the tables of the original.
+    let copy = store.dir.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    std::fs::copy(store.root().join("beside.txt"), copy.join("beside.txt")).unwrap();
+    assert!(crate::beside::tables(&copy).await.unwrap().is_empty());
     let mut sink = store.sink().await;
     let own = contributor(&store, 5);
     let erased = sink.erase(USE, &[own].into(), NOW).await.unwrap();
