@@ -92,6 +92,9 @@ pub struct LogConfig {
     pub raw_retention_hours: u32,
     /// They are removed after this many hours even if not committed.
     pub raw_retention_max_hours: u32,
+    /// Bytes that stay free on the disk for what was acknowledged: with less, events are answered 503. 0 switches
+    /// it off.
+    pub free_space_min: u64,
 }
 
 /// The tables.
@@ -160,7 +163,12 @@ impl Default for KeyringConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { partitions: 2, raw_retention_hours: 72, raw_retention_max_hours: 96 }
+        Self {
+            partitions: 2,
+            raw_retention_hours: 72,
+            raw_retention_max_hours: 96,
+            free_space_min: 256 << 20,
+        }
     }
 }
 

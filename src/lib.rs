@@ -17,5 +17,6 @@ pub mod rehearsal;
 pub mod replay;
 pub mod scan;
 pub mod service;
+pub mod space;
 pub mod store;
 pub mod telemetry;

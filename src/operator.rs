@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use disclosure::Disclosure;
+use ingest::Suspension;
 use metrics_exporter_prometheus::PrometheusHandle;
 use schemas::Clock;
 use schemas::time::SECOND_MS;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use transport::Log;
 
 use crate::pipeline::Progress;
+use crate::space::Free;
 
 /// Failed rounds of the worker after which the service says that it is not ready.
 const FAILURES_MAX: u64 = 3;
@@ -26,6 +28,8 @@ pub struct Operator {
     pub metrics: PrometheusHandle,
     /// How far the worker is.
     pub progress: Arc<Progress>,
+    /// Room on the disk.
+    pub free: Arc<Free>,
     /// The door.
     pub server: Arc<ingest::Server>,
     /// The log.
@@ -60,6 +64,12 @@ pub struct Status {
     /// How far the wall clock is off, in seconds, if it is not believed: then nothing is destroyed or released.
     #[serde(default)]
     pub clock_jump_s: Option<i64>,
+    /// Bytes free on the fullest disk in use.
+    #[serde(default)]
+    pub free_bytes: Option<u64>,
+    /// Acknowledged frames that could not be read and were passed over since the service started.
+    #[serde(default)]
+    pub lost_frames: u64,
     /// The next period of each statistic to close.
     pub closings: Vec<Closing>,
 }
@@ -86,7 +96,9 @@ pub fn router(operator: Operator) -> Router {
 }
 
 async fn ready(State(operator): State<Operator>) -> impl IntoResponse {
-    if operator.progress.failures() < FAILURES_MAX {
+    if !operator.server.ready() {
+        (StatusCode::SERVICE_UNAVAILABLE, "no events are taken: see the status and the log lines\n")
+    } else if operator.progress.failures() < FAILURES_MAX {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the worker cannot commit: see the log lines\n")
@@ -96,6 +108,15 @@ async fn ready(State(operator): State<Operator>) -> impl IntoResponse {
 async fn render(State(operator): State<Operator>) -> impl IntoResponse {
     metrics::gauge!("quorate_log_backlog_frames").set(as_gauge(operator.progress.backlog_frames()));
     metrics::gauge!("quorate_log_bytes").set(as_gauge(operator.log.bytes().await));
+    metrics::gauge!("quorate_lost_frames").set(as_gauge(operator.progress.lost_frames()));
+    if let Some(free) = operator.free.bytes() {
+        metrics::gauge!("quorate_disk_free_bytes").set(as_gauge(free));
+    }
+    let suspended = operator.server.suspensions();
+    for reason in Suspension::ALL {
+        let value = f64::from(u8::from(suspended.contains(&reason)));
+        metrics::gauge!("quorate_suspended", "reason" => reason.name()).set(value);
+    }
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (kind, operator.metrics.render())
 }
@@ -106,7 +127,6 @@ fn as_gauge(count: u64) -> f64 {
 }
 
 async fn status(State(operator): State<Operator>) -> impl IntoResponse {
-    let suspensions = operator.server.suspensions();
     let seen = operator.progress.seen();
     let closings = operator.disclosure.closings((operator.clock)());
     let closing = |closing: disclosure::Closing| Closing {
@@ -122,8 +142,14 @@ async fn status(State(operator): State<Operator>) -> impl IntoResponse {
         complete_until: operator.progress.complete_until().to_string(),
         worker_failures: operator.progress.failures(),
         oldest_uncommitted_s: seen.oldest_uncommitted_ms / SECOND_MS,
-        suspended: suspensions.iter().map(|reason| reason.name().to_owned()).collect(),
+        suspended: suspended(&operator.server),
         clock_jump_s: seen.jump_ms.map(|ms| ms / SECOND_MS),
+        free_bytes: operator.free.bytes(),
+        lost_frames: operator.progress.lost_frames(),
         closings: closings.into_iter().map(closing).collect(),
     })
+}
+
+fn suspended(server: &ingest::Server) -> Vec<String> {
+    server.suspensions().into_iter().map(|reason| reason.name().to_owned()).collect()
 }

@@ -2,19 +2,24 @@
 //!
 //! One task owns the tables, so commits, compaction, removal and release never meet.
 
+mod damage;
+
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anonymizer::{AnonymizedBatch, Error, Header, Origin, Sealed};
 use anyhow::Context;
+use futures::FutureExt;
 use schemas::time::MINUTE_MS;
-use schemas::{Millis, Reason};
-use sink::ManifestContext;
+use schemas::{Millis, Note, Reason, Tally};
+use sink::{ManifestContext, SinkError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use transport::{Partition, Position};
+use transport::{LogError, Partition, Position};
 
+use self::damage::{Damage, Gone};
 use crate::store::Store;
 
 pub mod watch;
@@ -45,6 +50,8 @@ pub struct Progress {
     positions: Mutex<Vec<u64>>,
     /// What the watch saw last.
     seen: Mutex<watch::Seen>,
+    /// Frames that could not be read and were passed over since the start.
+    lost_frames: AtomicU64,
 }
 
 impl Progress {
@@ -92,6 +99,12 @@ impl Progress {
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
+
+    /// Acknowledged frames that could not be read and were passed over since the start.
+    #[must_use]
+    pub fn lost_frames(&self) -> u64 {
+        self.lost_frames.load(Ordering::Relaxed)
+    }
 }
 
 /// What others ask of the worker.
@@ -107,6 +120,7 @@ pub struct Worker {
     store: Store,
     cursors: Vec<u64>,
     progress: Arc<Progress>,
+    damage: Damage,
 }
 
 impl Worker {
@@ -116,7 +130,7 @@ impl Worker {
     ///
     /// If the tables are closed.
     pub fn new(store: Store, progress: Arc<Progress>) -> anyhow::Result<Self> {
-        let mut worker = Self { store, cursors: Vec::new(), progress };
+        let mut worker = Self { store, cursors: Vec::new(), progress, damage: Damage::default() };
         worker.rewind()?;
         Ok(worker)
     }
@@ -153,23 +167,27 @@ impl Worker {
                 () = log.appended() => None,
                 () = tokio::time::sleep_until(commit_at.min(maintain_at)) => None,
             };
-            let round = match request {
-                // Who asked may have gone away; the work is done all the same.
-                Some(Request::Drain(done)) => self.drain().await.map(|()| _ = done.send(())),
-                Some(Request::Maintain(done)) => {
-                    self.maintain().await.map(|released| _ = done.send(released))
+            let round = async {
+                match request {
+                    // Who asked may have gone away; the work is done all the same.
+                    Some(Request::Drain(done)) => self.drain().await.map(|()| _ = done.send(())),
+                    Some(Request::Maintain(done)) => {
+                        self.maintain().await.map(|released| _ = done.send(released))
+                    }
+                    None if Instant::now() >= maintain_at => {
+                        maintain_at = Instant::now() + maintain_every;
+                        self.maintain().await.map(drop)
+                    }
+                    None if Instant::now() >= commit_at => {
+                        commit_at = Instant::now() + commit_every;
+                        self.drain().await
+                    }
+                    None => self.read().await.map(drop),
                 }
-                None if Instant::now() >= maintain_at => {
-                    maintain_at = Instant::now() + maintain_every;
-                    self.maintain().await.map(drop)
-                }
-                None if Instant::now() >= commit_at => {
-                    commit_at = Instant::now() + commit_every;
-                    self.drain().await
-                }
-                None => self.read().await.map(drop),
             };
-            self.settle(round).await;
+            // A library that panics over a disk that failed must not take the worker with it.
+            let round = AssertUnwindSafe(round).catch_unwind().await;
+            self.settle(round.unwrap_or_else(|_| Err(anyhow::anyhow!("a panic")))).await;
             tracing::trace!(target: "quorate::moment", "worker idle");
         }
         let last = self.drain().await;
@@ -187,7 +205,11 @@ impl Worker {
         metrics::counter!("quorate_worker_failures_total").increment(1);
         tracing::error!(failures, "the worker's round failed, events stay in the log: {error:#}");
         tokio::time::sleep(Duration::from_secs(failures.min(FAILURE_WAIT_MAX_S))).await;
-        let reopened = self.store.reopen_tables().await.and_then(|()| self.rewind());
+        let index = |cause: &(dyn std::error::Error + 'static)| {
+            cause.downcast_ref::<SinkError>().is_some_and(SinkError::is_damaged_index)
+        };
+        let rebuild = error.chain().any(index);
+        let reopened = self.store.reopen_tables(rebuild).await.and_then(|()| self.rewind());
         if let Err(error) = reopened {
             tracing::error!("the tables cannot be opened again: {error:#}");
         }
@@ -198,7 +220,15 @@ impl Worker {
         let mut any = false;
         for partition in 0..self.store.log.partitions() {
             let from = Position(self.cursors[usize::from(partition)]);
-            let frames = self.store.log.read(Partition(partition), from, READ_BYTES_MAX).await?;
+            let read = self.store.log.read(Partition(partition), from, READ_BYTES_MAX).await;
+            let frames = match read {
+                Ok(frames) => frames,
+                Err(error) => {
+                    self.pass_over(error)?;
+                    any = true;
+                    continue;
+                }
+            };
             for (position, frame) in frames {
                 any = true;
                 self.frame(partition, position, frame)?;
@@ -209,6 +239,29 @@ impl Worker {
             }
         }
         Ok(any)
+    }
+
+    /// Passes over frames that cannot be read again and again, and counts them in the ledger; any other failure ends
+    /// the round.
+    fn pass_over(&mut self, error: LogError) -> anyhow::Result<()> {
+        let Some(Gone { partition, positions, is_new }) = self.damage.meet(&error) else {
+            return Err(error.into());
+        };
+        if is_new {
+            tracing::error!(
+                partition,
+                from = positions.start,
+                to = positions.end,
+                "passed over, with all events in it: {error}"
+            );
+            self.progress.lost_frames.store(self.damage.frames(), Ordering::Relaxed);
+        }
+        let mut tally = Tally::default();
+        tally.note(Note::LostFrames, positions.end - positions.start);
+        let origin = Origin { partition, position: positions.start, import: false };
+        self.store.tables()?.count(None, &origin, &tally, 0, 0);
+        self.cursors[usize::from(partition)] = positions.end;
+        Ok(())
     }
 
     /// One frame: gate 1, then the tables; its header is counted whatever becomes of its rows.

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use crate::operator::{self, Operator};
 use crate::pipeline::watch::Watch;
 use crate::pipeline::{Progress, Request, Worker};
+use crate::space::{self, Free};
 use crate::store::Store;
 use crate::telemetry;
 
@@ -75,8 +76,10 @@ impl Service {
         let (tables, ledger) = (config.statistics_dir(), config.ledger_dir());
         let statistics = Arc::new(Statistics::new(Arc::clone(&package), tables, ledger));
         let readers = query::router(statistics, config.readers.clone(), Arc::clone(&clock));
+        let free = Arc::new(Free::default());
         let status = operator::router(Operator {
             metrics,
+            free: Arc::clone(&free),
             progress: Arc::clone(&progress),
             server: Arc::clone(&server),
             log: Arc::clone(&store.log),
@@ -86,7 +89,9 @@ impl Service {
         let (query, query_handle, query_task) = listen(config.query.listen, readers)?;
         let (operator, operator_handle, operator_task) = listen(config.operator.listen, status)?;
 
-        let mut tasks = vec![query_task, operator_task];
+        let disks = vec![config.data.clone(), config.keyring.dir.clone()];
+        let space = space::watch(disks, config.log.free_space_min, Arc::clone(&server), free);
+        let mut tasks = vec![query_task, operator_task, tokio::spawn(space)];
         if let Some(file) = config.resolve.geo_database {
             tasks.push(tokio::spawn(reload_geo(file, Arc::clone(&store.resolver))));
         }

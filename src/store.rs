@@ -10,7 +10,7 @@ use disclosure::Disclosure;
 use schemas::{Clock, Millis, Package};
 use sink::Sink;
 use transport::embedded::EmbeddedLog;
-use transport::{Log, Partition};
+use transport::{Log, LogError, Partition};
 
 use crate::clock::{Clocks, GuardedClock};
 use crate::config::Config;
@@ -137,7 +137,7 @@ impl Store {
         let resolver = resolver(&config, &package, &ring)?;
         let gate = Gate::new(Arc::clone(&package), Arc::clone(&ring), config.archive_dir())?;
         tracing::trace!(target: "quorate::moment", "start log");
-        let log = EmbeddedLog::open(&config.log_dir(), config.log.partitions)?;
+        let log = open_log(&config)?;
         let log: Arc<dyn Log> = Arc::new(log);
         tracing::trace!(target: "quorate::moment", "start tables");
         let sink = Some(open_sink(&config, &package, log.as_ref()).await?);
@@ -173,16 +173,60 @@ impl Store {
         self.sink.as_mut().context("the tables are closed after a failure")
     }
 
+    /// Accepts that a log which was damaged has lost acknowledged frames, so that it opens again; the worker counts each
+    /// in the ledger when it comes to where they were. Gives a line for each part that is gone.
+    ///
+    /// # Errors
+    ///
+    /// If another process works on the data folder, or more is damaged than can be put aside.
+    pub fn accept_lost_frames(config: &Config) -> anyhow::Result<Vec<String>> {
+        let _lock = DataLock::take(&config.data)?;
+        let losses = EmbeddedLog::accept_loss(&config.log_dir(), config.log.partitions)?;
+        let lines = losses.into_iter().map(|loss| {
+            let (partition, positions) = (loss.partition.0, loss.positions);
+            format!(
+                "partition {partition}: frames {} to {} are gone",
+                positions.start,
+                positions.end - 1
+            )
+        });
+        Ok(lines.collect())
+    }
+
     /// Closes the tables, which makes void what was not committed, and opens them again: how a failed round ends.
     ///
     /// # Errors
     ///
-    /// If they cannot be opened; they stay closed then, and another call tries again.
-    pub async fn reopen_tables(&mut self) -> anyhow::Result<()> {
-        self.sink = None;
+    /// If they cannot be opened; they stay closed then, and another call tries again. `rebuild` deletes the dedupe index
+    /// in between, which is made again from the tables.
+    pub async fn reopen_tables(&mut self, rebuild: bool) -> anyhow::Result<()> {
+        if let Some(sink) = self.sink.take() {
+            sink.close();
+        }
+        if rebuild {
+            tracing::warn!("the dedupe index is damaged and is built anew");
+            let index = self.config.index_dir();
+            std::fs::remove_dir_all(&index)
+                .with_context(|| format!("cannot remove {}", index.display()))?;
+        }
         self.sink = Some(open_sink(&self.config, &self.package, self.log.as_ref()).await?);
         Ok(())
     }
+}
+
+/// Opens the log; a damaged one is refused with what can be done.
+fn open_log(config: &Config) -> anyhow::Result<EmbeddedLog> {
+    EmbeddedLog::open(&config.log_dir(), config.log.partitions).map_err(|error| {
+        let lost = matches!(error, LogError::Lost { .. } | LogError::Unreadable { .. });
+        let error = anyhow::Error::new(error);
+        match lost {
+            true => error.context(
+                "the log is damaged: put back what is missing, or give up what is gone with \
+                 `quorate run --accept-lost-frames`, which counts it in the ledger",
+            ),
+            false => error,
+        }
+    })
 }
 
 /// Opens the tables, and checks that they were filled from this log and no further than it goes.

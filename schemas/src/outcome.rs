@@ -66,6 +66,8 @@ pub enum Note {
     SignalGpc,
     /// Requests that carried `DNT: 1`, counted in events.
     SignalDnt,
+    /// Acknowledged frames of the log that could not be read; how many events were in them, nobody knows.
+    LostFrames,
     /// Stored rows removed because their contributor was erased.
     Erased,
     /// Stored rows removed because their frame, replayed, no longer gives them.
@@ -102,6 +104,7 @@ names! {
     Note {
         Undeclared = "undeclared", ClockUnknown = "clock_unknown", Otherwise = "otherwise", Nulled = "nulled",
         WithoutContributor = "without_contributor", SignalGpc = "signal_gpc", SignalDnt = "signal_dnt",
+        LostFrames = "lost_frames",
         Erased = "erased", ReplayedRemoved = "replayed_removed", ReplayedAdded = "replayed_added",
         ReplayedChanged = "replayed_changed",
     }

@@ -161,6 +161,12 @@ impl SinkError {
         move |source| Self::Io { doing, path: path.into(), source }
     }
 
+    /// Whether the dedupe index is damaged: without its folder, the sink builds it anew.
+    #[must_use]
+    pub fn is_damaged_index(&self) -> bool {
+        matches!(self, Self::Index(error) if storage::is_damage(error))
+    }
+
     pub(crate) fn damaged(table: &str, what: &'static str) -> Self {
         Self::Damaged { table: table.to_owned(), what }
     }

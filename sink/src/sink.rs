@@ -146,6 +146,14 @@ impl Sink {
         Ok(sink)
     }
 
+    /// Closes the sink; what was written since the last commit is void. Unlike a drop it cannot panic, whatever the disk
+    /// did.
+    pub fn close(self) {
+        if storage::close(self).is_err() {
+            tracing::error!("closing the dedupe index panicked");
+        }
+    }
+
     /// Refuses another log than the tables were filled from; where none left a position, takes the new one.
     async fn know_log(&mut self) -> Result<(), SinkError> {
         let known = self.ledger.log().to_owned();

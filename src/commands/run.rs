@@ -18,6 +18,10 @@ pub struct Args {
     /// destroyed. It is done for good, so the data folder has to be new, or hold a file named REHEARSAL.
     #[arg(long, value_name = "SPAN", value_parser = rehearsal::span_ms)]
     ahead: Option<i64>,
+    /// Starts although a damaged log has lost acknowledged frames: journals that cannot be read are put aside, and what
+    /// is gone is counted in the ledger.
+    #[arg(long)]
+    accept_lost_frames: bool,
 }
 
 /// Runs the service.
@@ -33,6 +37,12 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<()> {
     let scheme = if config.ingest.tls.is_some() { "https" } else { "http" };
     if let Some(ahead_ms) = args.ahead {
         rehearsal::advance(&config, ahead_ms)?;
+    }
+    if args.accept_lost_frames {
+        let losses = Store::accept_lost_frames(&config)?;
+        let nothing = "no frames are missing".to_owned();
+        let lines = if losses.is_empty() { vec![nothing] } else { losses };
+        lines.iter().for_each(|line| tracing::warn!("{line}"));
     }
     let store = Store::open(config, Clocks::system()).await?;
     let service = Service::start(store).await?;

@@ -66,6 +66,15 @@ fn render(status: &Status) -> String {
              `quorate keyring trust-clock` says that it is\n"
         ));
     }
+    if let Some(free) = status.free_bytes {
+        text.push_str(&format!("disk: {free} bytes free\n"));
+    }
+    if status.lost_frames > 0 {
+        let lost = status.lost_frames;
+        text.push_str(&format!(
+            "{lost} acknowledged frames could not be read: see the log lines\n"
+        ));
+    }
     let mut rows = vec![["statistic", "period from", "closes at"].map(str::to_owned).to_vec()];
     for closing in &status.closings {
         let cells = [&closing.statistic, &closing.period_start, &closing.closes_at];
@@ -127,6 +136,8 @@ mod tests {
             oldest_uncommitted_s: 7_300,
             suspended: vec!["expiry".to_owned()],
             clock_jump_s: Some(-7_200),
+            free_bytes: Some(6),
+            lost_frames: 0,
             closings: Vec::new(),
         };
         let text = render(&status);

@@ -8,6 +8,7 @@ mod canary;
 mod conservation;
 mod crash;
 mod demo;
+mod disk;
 mod first_event;
 mod key_life;
 mod overload;

@@ -1,6 +1,7 @@
 //! What a log is, whoever keeps it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use anonymizer::Sealed;
 use async_trait::async_trait;
@@ -63,7 +64,8 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`LogError::Corrupt`] where a frame is not what was appended: it is named, not passed over.
+    /// [`LogError::Corrupt`] where the first frame is not what was appended, and [`LogError::Lost`] where it is missing:
+    /// it is named, not passed over. Frames before such a one come first; who has them reads on at it.
     async fn read(
         &self,
         partition: Partition,
@@ -137,19 +139,39 @@ pub enum LogError {
         /// Its position.
         position: u64,
     },
+    /// Frames that were acknowledged are not there, and were not removed.
+    #[error(
+        "frames {from} to {} of partition {partition} were acknowledged and are gone", to - 1
+    )]
+    Lost {
+        /// Their partition.
+        partition: u16,
+        /// The first position.
+        from: u64,
+        /// The position behind the last.
+        to: u64,
+    },
+    /// The storage found its own files to be damaged, and opens no more.
+    #[error("the log in {path} is damaged: {source}")]
+    Unreadable {
+        /// Where it is.
+        path: PathBuf,
+        /// What the storage said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// What the log keeps about itself cannot be read.
     #[error("the log's own record of {0} is damaged")]
     Damaged(&'static str),
     /// The storage refused. Whether a frame was kept is unknown, so that it may be appended again.
     #[error("the log's storage failed")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// An earlier write failed, or the log is being closed; it takes nothing more until it is opened again.
-    #[error("the log takes no more frames until it is opened again")]
+    /// A write failed and the storage is being opened again, or the log is being closed.
+    #[error("the log takes and gives no frames until its storage is open again")]
     Stopped,
 }
 
 impl LogError {
-    /// Whether the same call may succeed later, perhaps after the log was opened again. What is not is a mistake
+    /// Whether the same call may succeed later. What is not is a mistake
     /// of the caller or damage that needs a person.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -158,6 +180,8 @@ impl LogError {
             Self::NoPartition { .. }
             | Self::PartitionCount { .. }
             | Self::Corrupt { .. }
+            | Self::Lost { .. }
+            | Self::Unreadable { .. }
             | Self::Damaged(_) => false,
         }
     }

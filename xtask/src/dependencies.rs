@@ -10,10 +10,11 @@ use crate::shell::{Outcome, cargo, cargo_output, fail, repository, run};
 /// in ARCHITECTURE.md.
 const EDGES: &[(&str, &[&str])] = &[
     ("schemas", &[]),
+    ("storage", &[]),
     ("anonymizer", &["schemas"]),
-    ("transport", &["anonymizer"]),
+    ("transport", &["anonymizer", "storage"]),
     ("ingest", &["anonymizer", "schemas", "transport"]),
-    ("sink", &["anonymizer", "schemas"]),
+    ("sink", &["anonymizer", "schemas", "storage"]),
     ("disclosure", &["schemas"]),
     ("query", &["disclosure", "schemas"]),
     ("quorate", &["anonymizer", "disclosure", "ingest", "query", "schemas", "sink", "transport"]),

@@ -24,6 +24,7 @@ use anonymizer::EventKey;
 use fjall::config::CompressionPolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use schemas::{Family, Millis, Package};
+use storage::Journals;
 
 use self::span::Spans;
 use crate::error::SinkError;
@@ -153,15 +154,29 @@ pub(crate) struct Reflected {
 impl Index {
     /// Opens the index in folder `dir`; one that cannot be read is deleted and begun anew.
     pub(crate) fn open(dir: &Path, package: &Package) -> Result<Self, SinkError> {
-        let database = match open(dir) {
-            Ok(database) => database,
-            Err(fjall::Error::Locked) => return Err(fjall::Error::Locked.into()),
-            Err(error) => {
+        match Self::load(dir, package) {
+            Err(SinkError::Index(error)) if storage::is_damage(&error) => {
                 tracing::warn!(%error, "the dedupe index cannot be read and is built anew");
                 std::fs::remove_dir_all(dir).map_err(SinkError::io("remove", dir))?;
-                open(dir)?
+                Self::load(dir, package)
             }
-        };
+            loaded => loaded,
+        }
+    }
+
+    /// Opens the index; a damaged one is refused.
+    fn load(dir: &Path, package: &Package) -> Result<Self, SinkError> {
+        let look = |result| SinkError::io("read", dir)(result);
+        let journals = Journals::measure(dir).map_err(look)?;
+        if let Some(manifest) = storage::damaged_manifest(dir).map_err(look)? {
+            tracing::warn!(path = %manifest.display(), "not as it was written");
+            return Err(fjall::Error::Unrecoverable.into());
+        }
+        let database = storage::guarded(|| open(dir))?;
+        // Keys in what was cut are gone, while later ones may say that all are there.
+        if journals.were_cut().map_err(look)? {
+            return Err(fjall::Error::InvalidTrailer.into());
+        }
         let meta = database.keyspace("meta", KeyspaceCreateOptions::default)?;
         let families = package
             .families

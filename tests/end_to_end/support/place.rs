@@ -129,10 +129,16 @@ impl Place {
 
     /// Starts the service, at the most talkative.
     pub(crate) fn start(&self) -> Service {
+        self.start_with(&["run"], &[])
+    }
+
+    /// Starts the service with these arguments, in an environment that has these too.
+    pub(crate) fn start_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Service {
         let stdout = self.outputs().join("stdout.txt");
         let error = File::create(self.outputs().join("stderr.txt")).expect("a file for log lines");
         let output = File::create(&stdout).expect("a file for output");
-        let mut command = self.command(&["run"]);
+        let mut command = self.command(arguments);
+        command.envs(environment.iter().copied());
         let child = command.stdin(Stdio::null()).stdout(output).stderr(error).spawn();
         let child = child.expect("the binary can be started");
         let mut service =

@@ -22,17 +22,18 @@ pub(super) fn encode(partition: Partition, position: u64, frame: &[u8]) -> Vec<u
     value
 }
 
-/// The frame of a key and a value, if it is the one that was appended there.
+/// The position in a key.
+pub(super) fn position(key: &[u8]) -> Result<u64, LogError> {
+    let position = key.get(2..).and_then(|position| <[u8; 8]>::try_from(position).ok());
+    position.map(u64::from_be_bytes).ok_or(LogError::Damaged("positions"))
+}
+
+/// The frame in a value, if it is the one that was appended at that position.
 pub(super) fn decode(
     partition: Partition,
-    key: &[u8],
+    position: u64,
     value: &[u8],
 ) -> Result<(Position, Sealed), LogError> {
-    let position = key
-        .get(2..)
-        .and_then(|position| <[u8; 8]>::try_from(position).ok())
-        .map(u64::from_be_bytes)
-        .ok_or(LogError::Damaged("positions"))?;
     let corrupt = LogError::Corrupt { partition: partition.0, position };
     match value.split_first_chunk::<CHECKSUM_BYTES>() {
         Some((stored, frame)) if *stored == checksum(partition, position, frame) => {

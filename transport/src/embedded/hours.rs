@@ -3,8 +3,12 @@
 use std::sync::{PoisonError, RwLock};
 
 use fjall::config::CompressionPolicy;
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions};
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode,
+};
 
+use super::opened::next_key;
+use super::removed::Removed;
 use super::{frame, storage};
 use crate::{LogError, Partition};
 
@@ -15,8 +19,14 @@ const BEHIND_MAX: u32 = 1;
 
 /// The keyspaces that hold frames, oldest first.
 pub(super) struct Hours {
-    list: RwLock<Vec<Hour>>,
+    state: RwLock<State>,
     partitions: u16,
+}
+
+struct State {
+    list: Vec<Hour>,
+    /// What was in keyspaces that are gone, for each partition.
+    removed: Vec<Removed>,
 }
 
 /// One keyspace and what is known of it without looking inside.
@@ -30,16 +40,21 @@ struct Hour {
     spans: Vec<(u64, u64)>,
 }
 
-/// A keyspace to read from.
+/// Where to read a partition from.
 pub(super) struct Holding {
-    pub(super) frames: Keyspace,
-    /// First position of the asked partition in it.
-    pub(super) first: u64,
+    /// Keyspaces with frames of it, in order, and the first position in each.
+    pub(super) keyspaces: Vec<(Keyspace, u64)>,
+    /// What is not there any more, and need not be.
+    pub(super) removed: Removed,
 }
 
 impl Hours {
-    /// Finds the keyspaces of `database`.
-    pub(super) fn load(database: &Database, partitions: u16) -> Result<Self, LogError> {
+    /// Finds the keyspaces of `database`, and in `meta` what was removed.
+    pub(super) fn load(
+        database: &Database,
+        meta: &Keyspace,
+        partitions: u16,
+    ) -> Result<Self, LogError> {
         let mut list = Vec::new();
         for name in database.list_keyspace_names() {
             let Some((number, hour)) = parse(&name) else { continue };
@@ -49,8 +64,22 @@ impl Hours {
                 .collect::<Result<_, _>>()?;
             list.push(Hour { number, hour, frames, spans });
         }
-        list.sort_by_key(|hour| hour.number);
-        Ok(Self { list: RwLock::new(list), partitions })
+        list.sort_by_key(|hour: &Hour| hour.number);
+        let mut removed = Vec::with_capacity(usize::from(partitions));
+        for partition in 0..partitions {
+            removed.push(match Removed::load(meta, partition)? {
+                Some(known) => known,
+                None => begin_removals(database, meta, partition, &list)?,
+            });
+        }
+        Ok(Self { state: RwLock::new(State { list, removed }), partitions })
+    }
+
+    /// The position behind the last frame of a partition, 0 without one.
+    pub(super) fn end(&self, partition: Partition) -> u64 {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let ends = state.list.iter().map(|hour| hour.spans[usize::from(partition.0)].1);
+        ends.max().unwrap_or(0)
     }
 
     /// The keyspace for a frame sealed in `hour`.
@@ -58,7 +87,7 @@ impl Hours {
     /// That is the newest one while the frame's hour is its own or the one before, else a new one: after a clock
     /// jumped ahead and back, frames do not stay behind the hour it jumped to.
     pub(super) fn for_hour(&self, database: &Database, hour: u32) -> Result<Keyspace, LogError> {
-        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let State { list, .. } = &mut *self.state.write().unwrap_or_else(PoisonError::into_inner);
         let newest = list.last();
         if let Some(newest) = newest
             && hour <= newest.hour
@@ -75,7 +104,7 @@ impl Hours {
 
     /// Records that `position` of `partition` is in `frames`, and durable.
     pub(super) fn note(&self, frames: &Keyspace, partition: Partition, position: u64) {
-        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let State { list, .. } = &mut *self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(hour) = list.iter_mut().rev().find(|hour| hour.frames == *frames) {
             let span = &mut hour.spans[usize::from(partition.0)];
             if span.0 == span.1 {
@@ -85,39 +114,82 @@ impl Hours {
         }
     }
 
-    /// Keyspaces with frames of `partition` at `from` or later, in order.
-    pub(super) fn holding(&self, partition: Partition, from: u64) -> Vec<Holding> {
-        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        list.iter()
-            .filter_map(|hour| {
-                let (first, end) = hour.spans[usize::from(partition.0)];
-                (first < end && from < end).then(|| Holding { frames: hour.frames.clone(), first })
-            })
-            .collect()
+    /// Where frames of `partition` at `from` and later are, and which of them were removed.
+    pub(super) fn holding(&self, partition: Partition, from: u64) -> Holding {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let index = usize::from(partition.0);
+        let keyspaces = state.list.iter().filter_map(|hour| {
+            let (first, end) = hour.spans[index];
+            (first < end && from < end).then(|| (hour.frames.clone(), first))
+        });
+        Holding { keyspaces: keyspaces.collect(), removed: state.removed[index].clone() }
     }
 
     /// The keyspace that holds `position` of `partition`, if it is there.
     pub(super) fn at(&self, partition: Partition, position: u64) -> Option<Keyspace> {
-        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let holds = |hour: &&Hour| {
             let (first, end) = hour.spans[usize::from(partition.0)];
             (first..end).contains(&position)
         };
-        list.iter().find(holds).map(|hour| hour.frames.clone())
+        state.list.iter().find(holds).map(|hour| hour.frames.clone())
     }
 
     /// Removes the keyspaces of `hour` and before, and counts their frames. The caller keeps writers out.
-    pub(super) fn remove_through(&self, database: &Database, hour: u32) -> Result<u64, LogError> {
-        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        let mut removed = 0;
+    ///
+    /// What goes is written down first, durably: what is missing without that counts as lost.
+    pub(super) fn remove_through(
+        &self,
+        database: &Database,
+        meta: &Keyspace,
+        hour: u32,
+    ) -> Result<u64, LogError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let State { list, removed } = &mut *state;
+        let mut count = 0;
         while let Some(index) = list.iter().position(|old| old.hour <= hour) {
-            let frames = list[index].frames.len().map_err(storage)?;
-            database.delete_keyspace(list[index].frames.clone()).map_err(storage)?;
+            let old = &list[index];
+            let frames = old.frames.len().map_err(storage)?;
+            let mut batch = database.batch().durability(Some(PersistMode::SyncData));
+            for ((partition, removed), &(first, end)) in (0..).zip(&mut *removed).zip(&old.spans) {
+                removed.add(first..end);
+                let (key, value) = removed.entry(partition);
+                batch.insert(meta, key, value);
+            }
+            batch.commit().map_err(storage)?;
+            database.delete_keyspace(old.frames.clone()).map_err(storage)?;
             list.remove(index);
-            removed += u64::try_from(frames).unwrap_or(u64::MAX);
+            count += u64::try_from(frames).unwrap_or(u64::MAX);
         }
-        Ok(removed)
+        Ok(count)
     }
+}
+
+/// What a log that kept no record of removals has removed: all that it does not hold.
+fn begin_removals(
+    database: &Database,
+    meta: &Keyspace,
+    partition: u16,
+    list: &[Hour],
+) -> Result<Removed, LogError> {
+    let mut removed = Removed::default();
+    let mut end = 0;
+    for hour in list {
+        let (first, next) = hour.spans[usize::from(partition)];
+        if first < next {
+            removed.add(end..first.max(end));
+            end = next;
+        }
+    }
+    if let Some(next) = meta.get(next_key(partition)).map_err(storage)? {
+        let next = <[u8; 8]>::try_from(&*next).map_err(|_| LogError::Damaged("positions"))?;
+        removed.add(end..u64::from_be_bytes(next).max(end));
+    }
+    let mut batch = database.batch().durability(Some(PersistMode::SyncData));
+    let (key, value) = removed.entry(partition);
+    batch.insert(meta, key, value);
+    batch.commit().map_err(storage)?;
+    Ok(removed)
 }
 
 /// Frames are written once and removed with their keyspace: kept out of the tree, so that compaction never moves
@@ -131,11 +203,8 @@ fn options() -> KeyspaceCreateOptions {
 
 fn span(frames: &Keyspace, partition: Partition) -> Result<(u64, u64), LogError> {
     let mut entries = frames.prefix(partition.0.to_be_bytes());
-    let position = |entry: fjall::Guard| -> Result<u64, LogError> {
-        let key = entry.key().map_err(storage)?;
-        let position = key.get(2..).and_then(|position| <[u8; 8]>::try_from(position).ok());
-        position.map(u64::from_be_bytes).ok_or(LogError::Damaged("positions"))
-    };
+    let position =
+        |entry: fjall::Guard| entry.key().map_err(storage).and_then(|key| frame::position(&key));
     let Some(first) = entries.next() else { return Ok((0, 0)) };
     let first = position(first)?;
     let last = entries.next_back().map_or(Ok(first), position)?;

@@ -3,7 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::conformance;
 
-mod frames {
+pub(super) mod frames {
     use std::path::Path;
     use std::sync::Arc;
 
@@ -35,13 +35,14 @@ serial = { type = "string(64)", is = "identifier", transform = "pseudonym", abou
 "#;
 
     /// Seals frames without rows, each with another count of refusals.
-    pub(super) struct Sealer {
+    pub(crate) struct Sealer {
         gate: Gate,
         sealed: std::cell::Cell<u64>,
     }
 
     impl Sealer {
-        pub(super) fn new(dir: &Path) -> Self {
+        pub(crate) fn new(dir: &Path) -> Self {
+            std::fs::create_dir_all(dir).expect("a folder");
             let files = vec![
                 ("policy.toml".to_owned(), POLICY.to_owned()),
                 ("use.toml".to_owned(), FAMILY.to_owned()),
@@ -55,7 +56,7 @@ serial = { type = "string(64)", is = "identifier", transform = "pseudonym", abou
             Self { gate: gate.expect("gate"), sealed: std::cell::Cell::new(0) }
         }
 
-        pub(super) fn frame(&self, hour: u32) -> Sealed {
+        pub(crate) fn frame(&self, hour: u32) -> Sealed {
             self.sealed.set(self.sealed.get() + 1);
             let mut tally = Tally::default();
             tally.refused.insert(Reason::Malformed, self.sealed.get());
@@ -65,9 +66,9 @@ serial = { type = "string(64)", is = "identifier", transform = "pseudonym", abou
     }
 }
 
-const HOUR: u32 = 500_000;
+pub(super) const HOUR: u32 = 500_000;
 
-fn open(dir: &Path) -> EmbeddedLog {
+pub(super) fn open(dir: &Path) -> EmbeddedLog {
     EmbeddedLog::open(dir, 2).expect("open")
 }
 
@@ -90,13 +91,14 @@ async fn another_partition_count_is_refused() {
 
 /// Changes the stored frame at `position` behind the log's back.
 fn tamper(dir: &Path, position: u64, change: impl FnOnce(&mut Vec<u8>)) {
-    let database = Database::builder(dir).open().unwrap();
-    let hours = Hours::load(&database, 2).unwrap();
-    let holding = hours.holding(Partition(0), position).remove(0);
+    let database = fjall::Database::builder(dir).open().unwrap();
+    let meta = database.keyspace("meta", fjall::KeyspaceCreateOptions::default).unwrap();
+    let hours = hours::Hours::load(&database, &meta, 2).unwrap();
+    let (frames, _) = hours.holding(Partition(0), position).keyspaces.remove(0);
     let key = frame::key(Partition(0), position);
-    let mut value = holding.frames.get(key).unwrap().unwrap().to_vec();
+    let mut value = frames.get(key).unwrap().unwrap().to_vec();
     change(&mut value);
-    holding.frames.insert(&key[..], value).unwrap();
+    frames.insert(&key[..], value).unwrap();
 }
 
 #[tokio::test]
@@ -114,7 +116,8 @@ async fn a_damaged_frame_is_named_and_not_passed_over() {
     tamper(&path, 1, |value| *value.last_mut().unwrap() ^= 1);
     let log = open(&path);
     assert_eq!(log.read(Partition(0), Position(2), usize::MAX).await.unwrap().len(), 1);
-    let refused = log.read(Partition(0), Position(0), usize::MAX).await.err().unwrap();
+    assert_eq!(log.read(Partition(0), Position(0), usize::MAX).await.unwrap().len(), 1);
+    let refused = log.read(Partition(0), Position(1), usize::MAX).await.err().unwrap();
     assert!(matches!(refused, LogError::Corrupt { partition: 0, position: 1 }), "{refused}");
     drop(log);
 
@@ -122,7 +125,7 @@ async fn a_damaged_frame_is_named_and_not_passed_over() {
     tamper(&path, 2, |value| value.truncate(value.len() / 2));
     let log = open(&path);
     assert_eq!(log.read(Partition(0), Position(0), 0).await.unwrap().len(), 1);
-    let refused = log.read(Partition(0), Position(1), usize::MAX).await.err().unwrap();
+    let refused = log.read(Partition(0), Position(2), usize::MAX).await.err().unwrap();
     assert!(matches!(refused, LogError::Corrupt { partition: 0, position: 2 }), "{refused}");
 }
 
@@ -139,7 +142,7 @@ async fn a_frame_that_was_moved_is_damaged() {
     let mut first = Vec::new();
     tamper(&path, 0, |value| first.clone_from(value));
     tamper(&path, 1, |value| *value = first);
-    let refused = open(&path).read(Partition(0), Position(0), usize::MAX).await.err().unwrap();
+    let refused = open(&path).read(Partition(0), Position(1), usize::MAX).await.err().unwrap();
     assert!(matches!(refused, LogError::Corrupt { partition: 0, position: 1 }), "{refused}");
 }
 
