@@ -153,6 +153,8 @@ impl Service {
         }
         for task in self.tasks {
             task.abort();
+            // Until it is gone it may hold the log, and whoever opens the folder next would be refused.
+            drop(task.await);
         }
         drop(self.requests);
         self.worker.await.context("the worker panicked")
