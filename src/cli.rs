@@ -74,7 +74,11 @@ pub fn main() -> ExitCode {
     // A demo is a screen to look at; what a service does is told as it happens.
     let is_demo = matches!(cli.command, Command::Demo(_));
     telemetry::log_to_stderr(if is_demo { LevelFilter::WARN } else { LevelFilter::INFO });
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(::query::STACK_BYTES)
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error)),
     };

@@ -19,5 +19,6 @@ pub use encode::{Encoded, Format};
 pub use error::QueryError;
 pub use http::router;
 pub use request::{NONE, Request};
+pub use sql::STACK_BYTES;
 pub use statistics::{Description, Statistics};
 pub use text::{bars, table};

@@ -30,6 +30,14 @@ const UNBOUNDED: &[&str] = &[
     "generate_series",
 ];
 
+/// Words and signs of one query. The planner works by recursion, and without a limit a long chain (`a + a + …`) would
+/// end the process by its stack: [`STACK_BYTES`] holds several times this.
+const TOKENS_MAX: usize = 1000;
+/// Stack of a thread that plans and runs queries, in bytes.
+pub const STACK_BYTES: usize = 8 << 20;
+/// Steps of one plan: tables that join themselves again and again double it each time.
+const STEPS_MAX: usize = 2000;
+
 impl Statistics {
     /// Runs one SELECT (or SHOW TABLES, SHOW COLUMNS, DESCRIBE) over the statistics tables.
     ///
@@ -38,6 +46,9 @@ impl Statistics {
     /// [`QueryError::SqlRefused`] for anything else; [`QueryError::Sql`] with the planner's words;
     /// [`QueryError::TooMuch`] beyond 30 seconds, a million rows, or the memory that all queries share.
     pub async fn sql(&self, text: &str) -> Result<Answer, QueryError> {
+        if tokens(text) > TOKENS_MAX {
+            return Err(QueryError::TooMuch("a thousand words and signs of SQL"));
+        }
         let context = self.context();
         for function in UNBOUNDED {
             context.deregister_udf(function);
@@ -73,6 +84,14 @@ impl Statistics {
     }
 }
 
+/// Words and signs in `text`, about: what stands in quotes counts as what it is made of, too.
+fn tokens(text: &str) -> usize {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let signs = text.chars().filter(|c| !is_word(*c) && !c.is_whitespace());
+    let words = text.split(|c| !is_word(c)).filter(|word| !word.is_empty());
+    signs.count() + words.count()
+}
+
 async fn run(
     context: &SessionContext,
     plan: LogicalPlan,
@@ -84,6 +103,7 @@ async fn run(
 fn permit(plan: &LogicalPlan) -> Result<BTreeSet<String>, QueryError> {
     let mut read = BTreeSet::new();
     let mut refused = None;
+    let mut steps = 0;
     plan.apply_with_subqueries(|node| {
         let what = match node {
             LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => Some("an EXPLAIN"),
@@ -115,11 +135,19 @@ fn permit(plan: &LogicalPlan) -> Result<BTreeSet<String>, QueryError> {
             | LogicalPlan::RecursiveQuery(_) => None,
         };
         refused = refused.or(what);
-        Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        steps += 1;
+        Ok(if refused.is_some() || steps > STEPS_MAX {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
     })
     .map_err(failed)?;
     if let Some(what) = refused {
         return Err(QueryError::SqlRefused(what));
+    }
+    if steps > STEPS_MAX {
+        return Err(QueryError::TooMuch("two thousand steps"));
     }
     // The engine's own fence behind ours.
     let options =

@@ -120,3 +120,55 @@ async fn an_endless_or_huge_query_is_given_up() {
     let error = statistics.sql(text).await.map(|answer| answer.rows).expect_err("unbounded");
     assert_eq!(error.code(), "sql");
 }
+
+/// Runs SQL as the binary does: on a stack of [`query::STACK_BYTES`].
+fn deep(text: String) -> Result<usize, QueryError> {
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let store = store().await;
+            let statistics = statistics(&store);
+            statistics.sql(&text).await.map(|answer| answer.rows.num_rows())
+        })
+    };
+    let thread = std::thread::Builder::new().stack_size(query::STACK_BYTES);
+    thread.spawn(run).unwrap().join().unwrap()
+}
+
+/// The planner works by recursion: without a limit each of these ends the whole process, by its stack.
+#[test]
+fn a_query_is_no_deeper_than_the_stack() {
+    let chain = |link: &str, many| vec![link; many].join(" ");
+    let texts = |many| {
+        [
+            format!("select devices {} from active_devices", chain("+ devices", many)),
+            format!("select 1 from scans where true {}", chain("or events = 1", many)),
+            format!("select 1 {}", chain("union select 1", many)),
+            format!("select 1 {}", chain("::bigint", many)),
+            format!("select 1 {}", chain("is null", many)),
+            format!("select 1 {}", chain("isnull", many)),
+            format!("select {}1{}", "(".repeat(many), ")".repeat(many)),
+        ]
+    };
+    for text in texts(10_000) {
+        assert_eq!(deep(text).map_err(|error| error.code()), Err("too_much"));
+    }
+    for text in texts(100) {
+        let answered = deep(text).map_err(|error| error.code());
+        assert!(matches!(answered, Ok(_) | Err("sql")), "{answered:?}");
+    }
+    // As deep as the limit lets it be: an answer, whatever it says.
+    let _answered = deep(format!("select 1 {}", chain("is null", 498)));
+    let _answered = deep(format!("select 1 {}", chain("isnull", 990)));
+}
+
+#[tokio::test]
+async fn a_query_that_multiplies_is_given_up() {
+    let store = store().await;
+    let statistics = statistics(&store);
+    let tables: Vec<String> =
+        (1..13).map(|i| format!("t{i} as (select a.x from t{0} a, t{0} b)", i - 1)).collect();
+    let text = format!("with t0 as (select 1 as x), {} select * from t12", tables.join(", "));
+    let error = statistics.sql(&text).await.map(|answer| answer.rows).expect_err("2^12 tables");
+    assert_eq!(error.code(), "too_much", "{error}");
+}
