@@ -13,7 +13,7 @@ use anonymizer::{AnonymizedBatch, Error, Header, Origin, Sealed};
 use anyhow::Context;
 use schemas::{Millis, Reason};
 use sink::{Difference, Frame, ManifestContext, Sink};
-use transport::{Partition, Position};
+use transport::{LogError, Partition, Position};
 
 use crate::store::Store;
 
@@ -71,6 +71,8 @@ pub struct Replayed {
     pub destroyed: Passed,
     /// Frames that cannot be read with the policy or the keys there are; what they gave stays.
     pub unreadable: Passed,
+    /// Frames that are damaged in the log or missing there, of whatever hour; what they gave stays.
+    pub damaged: u64,
     /// Events past their end in frames that were opened; what they gave stays until it is removed.
     pub expired: u64,
     /// Differences between what was stored and what the frames give now, by name of the family.
@@ -142,7 +144,16 @@ impl Run<'_> {
         'read: while cursor < span.end {
             let from = Position(cursor);
             tracing::trace!(target: "quorate::moment", "replay read");
-            let frames = self.store.log.read(Partition(partition), from, READ_BYTES_MAX).await?;
+            let read = self.store.log.read(Partition(partition), from, READ_BYTES_MAX).await;
+            let frames = match read {
+                Ok(frames) => frames,
+                Err(error) => {
+                    let gone = damaged(&error).ok_or(error)?;
+                    self.replayed.damaged += gone.end.min(span.end).saturating_sub(gone.start);
+                    cursor = gone.end;
+                    continue;
+                }
+            };
             if frames.is_empty() {
                 break;
             }
@@ -241,6 +252,17 @@ impl Run<'_> {
             self.store.tables()?.finish_replay(&self.options.id).await?;
         }
         Ok(self.replayed)
+    }
+}
+
+/// The positions of frames that the log had and cannot give any more.
+fn damaged(error: &LogError) -> Option<Range<u64>> {
+    if let LogError::Corrupt { position, .. } = *error {
+        Some(position..position + 1)
+    } else if let LogError::Lost { from, to, .. } = *error {
+        Some(from..to)
+    } else {
+        None
     }
 }
 

@@ -100,7 +100,8 @@ fn progress_bar() -> ProgressBar {
 }
 
 fn report(options: &Options, replayed: &Replayed) -> String {
-    let Replayed { frames, resumed, destroyed, unreadable, expired, differences } = replayed;
+    let Replayed { frames, resumed, destroyed, unreadable, damaged, expired, differences } =
+        replayed;
     let done = match &options.target {
         Target::Nowhere => "compared, nothing was changed",
         Target::Tables => "replaced in the tables",
@@ -114,6 +115,9 @@ fn report(options: &Options, replayed: &Replayed) -> String {
     };
     text.push_str(&passed(destroyed, "whose key is destroyed"));
     text.push_str(&passed(unreadable, "cannot be read"));
+    if *damaged > 0 {
+        text.push_str(&format!("{damaged} frames are damaged in the log: what they gave stays\n"));
+    }
     if *expired > 0 {
         text.push_str(&format!("{expired} events are past their end: what they gave stays\n"));
     }

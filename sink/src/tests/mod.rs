@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use anonymizer::{
-    Agents, AnonymizedBatch, ClockSource, Connection, Gate, Geo, KeyRing, Origin, RawBuilder,
-    RawEvent, Resolved, Resolver, Value,
+    Agents, AnonymizedBatch, ClockSource, Connection, Gate, Geo, Identifier, KeyRing, Origin,
+    RawBuilder, RawEvent, RequestKind, Resolved, Resolver, SuppressionList, Value,
 };
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
@@ -136,8 +136,24 @@ impl Store {
 
     fn declare_package(&mut self, package: Arc<Package>) {
         self.package = package;
+        self.gate = self.open_gate();
+    }
+
+    /// A gate that lets everybody in.
+    fn open_gate(&self) -> Gate {
         let archive = self.dir.path().join("archive");
-        self.gate = Gate::new(Arc::clone(&self.package), Arc::clone(&self.ring), archive).unwrap();
+        Gate::new(Arc::clone(&self.package), Arc::clone(&self.ring), archive).unwrap()
+    }
+
+    /// From now on the gate leaves out events of `use` with that serial number.
+    fn suppress(&mut self, serial: &str) {
+        let path = self.dir.path().join("suppression.json");
+        let list = SuppressionList::open(path, Arc::clone(&self.ring), &self.package.controller);
+        let (list, gate) = (Arc::new(list.unwrap()), self.open_gate());
+        let subject = gate.subject("use", &Identifier::text(serial.to_owned())).unwrap();
+        let pseudonyms = || gate.pseudonyms(&subject);
+        list.enter("request", RequestKind::Object, &subject, NOW, pseudonyms).unwrap();
+        self.gate = self.open_gate().with_suppression(list);
     }
 
     fn root(&self) -> PathBuf {

@@ -294,6 +294,30 @@ async fn a_frame_that_gave_nothing_gives_what_is_no_duplicate() {
 }
 
 #[tokio::test]
+async fn a_suppressed_contributor_goes_and_does_not_come_back() {
+    let mut store = Store::new();
+    drop(filled(&store).await);
+    store.suppress("serial-5");
+    let mut sink = store.sink().await;
+    let difference = replay(&store, &mut sink, 9).await;
+    assert_eq!(difference, Difference { unchanged: 49, removed: 1, ..Difference::default() });
+    assert_eq!(store.outcomes().await[&Counted::Note(Note::ReplayedRemoved)], 1);
+    assert_eq!(replay(&store, &mut sink, 9).await.added, 0);
+    drop(sink);
+
+    // Where nothing is stored, nothing of it is added either.
+    let mut store = Store::new();
+    store.suppress("serial-5");
+    let mut sink = store.sink().await;
+    sink.commit(&[(0, 4)], NOW, CONTEXT).await.unwrap();
+    assert_eq!(replay(&store, &mut sink, 9).await.added, 49);
+    store.gate = store.open_gate();
+    let own = contributor(&store, 5);
+    let found = sink.contributors(USE, &|other| *other == own).unwrap();
+    assert!(found.is_empty());
+}
+
+#[tokio::test]
 async fn a_row_past_its_end_is_left_to_retention() {
     let store = Store::new();
     let mut sink = store.sink().await;
