@@ -365,7 +365,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// The first part that failed; what was done before it stands.
+    /// The first part that failed. What can be done without it is done: a file that cannot be read keeps neither other
+    /// tables from being released nor keys from being destroyed.
     pub async fn maintain(&mut self) -> anyhow::Result<usize> {
         self.drain().await?;
         let moment = self.store.time.check();
@@ -373,13 +374,16 @@ impl Worker {
             return Ok(0);
         }
         let (now, complete) = (moment.now, self.progress.complete_until());
-        let released = self.store.disclosure.release_closed(now, &|_| complete).await?;
-        if !released.is_empty() {
+        let released = self.store.disclosure.release_closed(now, &|_| complete).await;
+        if let Ok(released) = &released
+            && !released.is_empty()
+        {
             tracing::info!(periods = released.len(), "released closed periods");
         }
-        self.store.tables()?.maintain(now).await?;
+        let arranged = self.store.tables()?.maintain(now).await;
         self.retire(now, complete).await?;
-        Ok(released.len())
+        arranged?;
+        Ok(released?.len())
     }
 
     /// Removes frames and keys at the end of their life.

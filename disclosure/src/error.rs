@@ -49,6 +49,12 @@ pub enum Error {
         /// What the store said: paths, versions and columns, no rows.
         source: Box<DeltaTableError>,
     },
+    /// A data file of events is not as it was written: what it is part of is not released.
+    #[error("the data file {} is not as it was written: put it back from a copy", path.display())]
+    Changed {
+        /// The file.
+        path: std::path::PathBuf,
+    },
     /// A folder could not be made or named.
     #[error("cannot use the folder {folder}")]
     Folder {

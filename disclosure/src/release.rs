@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{AsArray, RecordBatch};
@@ -193,6 +193,8 @@ impl Disclosure {
             table::open_or_create(&self.statistics_root, name, &spec.schema).await?;
         let (written, due) = self.split_written(&spec, &statistics, due).await?;
         let mut released = record(ledger, written).await?;
+        let needed = due.iter().flat_map(|period| period.days()).collect();
+        whole(&events, &self.events_root.join(&family.name), &family.name, &needed).await?;
         for some in due.chunks(PERIODS_A_COMMIT) {
             let lines = self.publish(&spec, &mut statistics, &events, &days, some, now).await?;
             released.extend(record(ledger, lines).await?);
@@ -351,6 +353,30 @@ async fn days(events: &DeltaTable, name: &str) -> Result<Days, Error> {
         *fingerprint = fingerprint.wrapping_add(hasher.finish());
     }
     Ok(days)
+}
+
+/// Checks that the files of these days are as they were written.
+async fn whole(
+    events: &DeltaTable,
+    dir: &Path,
+    name: &str,
+    days: &BTreeSet<i32>,
+) -> Result<(), Error> {
+    let store = Error::store(name);
+    let snapshot = events.snapshot().map_err(&store)?;
+    let log = events.log_store();
+    let mut files = snapshot.snapshot().file_views(log.as_ref(), None);
+    while let Some(file) = files.try_next().await.map_err(&store)? {
+        let text = file.partition_values_map().remove(DAY).flatten();
+        let day = text.and_then(|text| Millis::parse(&format!("{text}T00:00:00Z")));
+        let path = dir.join(file.path().as_ref() as &str);
+        let needed = day.is_none_or(|day| days.contains(&day.day()));
+        // One that cannot be read at all is found when its rows are.
+        if needed && storage::is_whole(&path).is_ok_and(|whole| !whole) {
+            return Err(Error::Changed { path });
+        }
+    }
+    Ok(())
 }
 
 fn files_of(period: Period, days: &Days) -> u64 {

@@ -222,3 +222,50 @@ async fn closings_name_the_next_period_of_each_statistic() {
     assert_eq!(closings[0].closes_at, at("2024-05-18"));
     assert_eq!(Millis(0).day(), 0);
 }
+
+/// Gives the one data file of a table a name with its checksum, as the sink does.
+fn check(table: &std::path::Path) -> std::path::PathBuf {
+    let mut folders = vec![table.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => files.push(path),
+            }
+        }
+    }
+    let data = files.iter().find(|path| path.extension().unwrap() == "parquet").unwrap();
+    let name = data.file_name().unwrap().to_str().unwrap();
+    let mut checked = storage::Checked::new(Vec::new());
+    std::io::Write::write_all(&mut checked, &std::fs::read(data).unwrap()).unwrap();
+    let (_, checked) = checked.finish(name);
+    for log in files.iter().filter(|path| path.extension().unwrap() == "json") {
+        let text = std::fs::read_to_string(log).unwrap();
+        std::fs::write(log, text.replace(name, &checked)).unwrap();
+    }
+    let path = data.with_file_name(checked);
+    std::fs::rename(data, &path).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_changed_file_is_named_and_its_period_is_not_released() {
+    let store = Store::new(package(DEVICES, 3, 1));
+    let mut rows = Vec::new();
+    day(&mut rows, "2024-05-15", 4, "3.8");
+    store.add(&rows).await;
+    let file = check(&store.root("events").join("device_usage"));
+    let whole = std::fs::read(&file).unwrap();
+    let closes = at("2024-05-17");
+    for offset in (0..whole.len()).step_by(whole.len() / 11) {
+        let mut changed = whole.clone();
+        changed[offset] ^= 1 << (offset % 8);
+        std::fs::write(&file, changed).unwrap();
+        let refused = store.disclosure().release_closed(closes, &|_| closes).await;
+        assert!(matches!(&refused, Err(Error::Changed { path }) if *path == file), "{refused:?}");
+    }
+    std::fs::write(&file, whole).unwrap();
+    assert_eq!(store.disclosure().release_closed(closes, &|_| closes).await.unwrap().len(), 1);
+}

@@ -94,6 +94,12 @@ pub enum SinkError {
         /// What cannot be read.
         what: &'static str,
     },
+    /// A data file is not as it was written: a bit changed, or a part is gone.
+    #[error("the data file {path} is not as it was written: put it back from a copy")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A data file could not be encoded or decoded.
     #[error("a data file of table {table} could not be read or written")]
     Parquet {

@@ -17,6 +17,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use schemas::columns;
 use schemas::time::Millis;
+use storage::Checked;
 use uuid::Uuid;
 
 use crate::error::SinkError;
@@ -33,7 +34,7 @@ pub(crate) enum Order {
     Mixed,
 }
 
-/// What a file's name says. Names are `<order>_e<epoch>_<uuid>.parquet`, so that neither statistics nor a look inside
+/// What a file's name says. Names are `<order>_e<epoch>_<uuid>_x<checksum>.parquet`, so that neither statistics nor a look inside
 /// are needed to know when every row of a file has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Label {
@@ -128,7 +129,9 @@ pub(crate) struct OpenFile {
     day: Option<i32>,
     epoch: i32,
     rows: u64,
-    writer: ArrowWriter<File>,
+    /// The table's folder.
+    dir: PathBuf,
+    writer: ArrowWriter<Checked<File>>,
 }
 
 impl OpenFile {
@@ -145,10 +148,11 @@ impl OpenFile {
         let options = ArrowWriterOptions::new()
             .with_properties(shape.properties.clone())
             .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&shape.schema), options)
+        let (file, schema) = (Checked::new(file), Arc::clone(&shape.schema));
+        let writer = ArrowWriter::try_new_with_options(file, schema, options)
             .map_err(SinkError::parquet(&shape.table))?;
-        let table = Arc::clone(&shape.table);
-        Ok(Self { table, path, day, epoch: label.epoch, rows: 0, writer })
+        let (table, dir) = (Arc::clone(&shape.table), shape.dir.clone());
+        Ok(Self { table, path, day, epoch: label.epoch, rows: 0, dir, writer })
     }
 
     /// Appends rows in the shape's columns.
@@ -178,22 +182,30 @@ impl OpenFile {
         &self.path
     }
 
-    /// Finishes the file and makes its content durable; its name becomes so by [`sync_folder`].
+    /// Finishes the file, makes its content durable and puts a checksum into its name, which becomes durable by
+    /// [`sync_folder`].
     pub(crate) fn close(self) -> Result<DataFile, SinkError> {
-        let Self { table, path, day, epoch, rows, writer } = self;
-        let file = writer.into_inner().map_err(SinkError::parquet(&table))?;
+        let Self { table, path: open, day, epoch, rows, dir, writer } = self;
+        let checked = writer.into_inner().map_err(SinkError::parquet(&table))?;
+        let (file, path) = checked.finish(&open);
         file.sync_all().map_err(SinkError::io("write", &path))?;
         let bytes = file.metadata().map_err(SinkError::io("read", &path))?.len();
+        let (open, full) = (dir.join(open), dir.join(&path));
+        std::fs::rename(open, &full).map_err(SinkError::io("create", &full))?;
         Ok(DataFile { path, day, epoch, rows, bytes })
     }
 }
 
-/// Opens a data file; `columns` limits what is read, all without it.
+/// Opens a data file; `columns` limits what is read, all without it. A file that changed since it was written is
+/// refused.
 pub(crate) fn read(
     table: &str,
     path: &Path,
     columns: Option<&[&str]>,
 ) -> Result<ParquetRecordBatchReader, SinkError> {
+    if !storage::is_whole(path).map_err(SinkError::io("read", path))? {
+        return Err(SinkError::Changed { path: path.to_owned() });
+    }
     let file = File::open(path).map_err(SinkError::io("read", path))?;
     // Another program may have noted Arrow types of its own; the file's types are those of the table.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);

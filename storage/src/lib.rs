@@ -5,10 +5,14 @@
 //! take the process with it; [`settle`] and [`put_aside`] look after the journal of a closed database, and [`Journals`]
 //! finds out whether opening one cut it short.
 //!
+//! Files that are read by programs without a look at a checksum bear one in their name ([`Checked`], [`is_whole`]).
+//!
 //! This crate knows neither frames nor keys: it works on fjall's files as fjall 3 lays them out.
 
+mod checked;
 mod damage;
 mod journals;
 
+pub use checked::{Checked, is_whole};
 pub use damage::{close, damaged_manifest, guarded, is_damage};
 pub use journals::{Journals, put_aside, settle};

@@ -15,7 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("transport", &["anonymizer", "storage"]),
     ("ingest", &["anonymizer", "schemas", "transport"]),
     ("sink", &["anonymizer", "schemas", "storage"]),
-    ("disclosure", &["schemas"]),
+    ("disclosure", &["schemas", "storage"]),
     ("query", &["disclosure", "schemas"]),
     ("quorate", &["anonymizer", "disclosure", "ingest", "query", "schemas", "sink", "transport"]),
     ("benches", &["anonymizer", "ingest", "schemas", "sink", "transport"]),

@@ -1,6 +1,7 @@
 //! The sink as a whole, fed through the real gate.
 
 mod commits;
+mod damage;
 mod duplicates;
 mod erasure;
 mod maintenance;
