@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::commands::{
-    access, import, init, keyring, policy, query, release, replay, run, sql, status, try_event,
-    version,
+    access, import, init, keyring, policy, query, release, replay, run, sql, status, subject,
+    try_event, version,
 };
 use crate::config::Config;
 use crate::{demo, generate, harden, telemetry};
@@ -57,6 +57,9 @@ enum Command {
     /// Checks a policy package, or forecasts what its statistics will show.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// One person: erase, leave out, or show that nothing is stored.
+    #[command(subcommand)]
+    Subject(subject::SubjectCommand),
     /// What keys there are and were.
     #[command(subcommand)]
     Keyring(keyring::KeyringCommand),
@@ -111,6 +114,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Replay(args) => replay::run(args, config()?).await,
         Command::Try(args) => try_event::run(&args, &config()?),
         Command::Policy(command) => policy::run(command, cli.config.as_deref()),
+        Command::Subject(command) => subject::run(command, config()?).await,
         Command::Keyring(command) => keyring::run(command, &config()?),
         Command::Version => version::run(),
     }

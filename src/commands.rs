@@ -11,6 +11,7 @@ pub mod replay;
 pub mod run;
 pub mod sql;
 pub mod status;
+pub mod subject;
 pub mod try_event;
 pub mod version;
 

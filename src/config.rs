@@ -311,6 +311,24 @@ impl Config {
         self.data.join("ledger")
     }
 
+    /// Who must not come in any more.
+    #[must_use]
+    pub fn suppression_list(&self) -> PathBuf {
+        self.data.join("suppression").join("list.json")
+    }
+
+    /// Ledger of erasures and objections.
+    #[must_use]
+    pub fn request_ledger(&self) -> PathBuf {
+        self.ledger_dir().join("requests.jsonl")
+    }
+
+    /// What opens the operator's port to who may read the data folder; another one at each start.
+    #[must_use]
+    pub fn operator_token(&self) -> PathBuf {
+        self.data.join("operator.token")
+    }
+
     /// Ledger of keys created and destroyed.
     #[must_use]
     pub fn key_ledger(&self) -> PathBuf {

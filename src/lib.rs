@@ -19,4 +19,5 @@ pub mod scan;
 pub mod service;
 pub mod space;
 pub mod store;
+pub mod subject;
 pub mod telemetry;

@@ -3,6 +3,7 @@
 //! One task owns the tables, so commits, compaction, removal and release never meet.
 
 mod damage;
+pub(crate) mod removal;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -113,6 +114,8 @@ pub enum Request {
     Drain(oneshot::Sender<()>),
     /// Drain, then release, compact and remove what is due, then answer with the number of releases.
     Maintain(oneshot::Sender<usize>),
+    /// Remove what is stored of suppressed contributors, then answer.
+    Remove(oneshot::Sender<()>),
 }
 
 /// Owns the tables; see the module.
@@ -173,6 +176,9 @@ impl Worker {
                     Some(Request::Drain(done)) => self.drain().await.map(|()| _ = done.send(())),
                     Some(Request::Maintain(done)) => {
                         self.maintain().await.map(|released| _ = done.send(released))
+                    }
+                    Some(Request::Remove(done)) => {
+                        self.remove_suppressed().await.map(|()| _ = done.send(()))
                     }
                     None if Instant::now() >= maintain_at => {
                         maintain_at = Instant::now() + maintain_every;
@@ -360,8 +366,9 @@ impl Worker {
         self.cursors.iter().zip(ends).map(|(cursor, end)| end.saturating_sub(*cursor)).sum()
     }
 
-    /// Drains, releases the periods that are closed, then removes what has lived long enough: in this order, so that
-    /// rows are counted before they die. While the clock is not trusted nothing is released and nothing removed.
+    /// Drains, finishes requests that are not, releases the periods that are closed, then removes what has lived long
+    /// enough: in this order, so that rows are counted before they die. While the clock is not trusted nothing is released
+    /// and nothing removed but what was asked for.
     ///
     /// # Errors
     ///
@@ -369,6 +376,7 @@ impl Worker {
     /// tables from being released nor keys from being destroyed.
     pub async fn maintain(&mut self) -> anyhow::Result<usize> {
         self.drain().await?;
+        self.remove_suppressed().await?;
         let moment = self.store.time.check();
         if !moment.is_trusted() {
             return Ok(0);

@@ -80,6 +80,18 @@ impl Scanner {
     ///
     /// A value shorter than [`NEEDLE_BYTES_MIN`].
     pub fn new(needles: impl IntoIterator<Item = (&'static str, String)>) -> anyhow::Result<Self> {
+        Self::with_hashes(needles, [])
+    }
+
+    /// As above, and to look for `hashes`: as they are, in hexadecimal and in base64.
+    ///
+    /// # Errors
+    ///
+    /// A value or a hash shorter than [`NEEDLE_BYTES_MIN`].
+    pub fn with_hashes(
+        needles: impl IntoIterator<Item = (&'static str, String)>,
+        hashes: impl IntoIterator<Item = (&'static str, Vec<u8>)>,
+    ) -> anyhow::Result<Self> {
         let mut kinds = Vec::new();
         let (mut folded, mut exact) = (index::Builder::folded(), index::Builder::exact());
         for (kind, value) in needles {
@@ -91,6 +103,15 @@ impl Scanner {
             let needle = u32::try_from(kinds.len()).context("too many values to look for")?;
             kinds.push(kind);
             forms::of(&value, &mut |form, bytes| {
+                if form.is_case_sensitive() { &mut exact } else { &mut folded }
+                    .add(bytes, needle, form);
+            });
+        }
+        for (kind, hash) in hashes {
+            anyhow::ensure!(hash.len() >= NEEDLE_BYTES_MIN, "a {kind} is too short to look for");
+            let needle = u32::try_from(kinds.len()).context("too many values to look for")?;
+            kinds.push(kind);
+            forms::of_hash(&hash, &mut |form, bytes| {
                 if form.is_case_sensitive() { &mut exact } else { &mut folded }
                     .add(bytes, needle, form);
             });

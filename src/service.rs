@@ -18,6 +18,8 @@ use crate::pipeline::watch::Watch;
 use crate::pipeline::{Progress, Request, Worker};
 use crate::space::{self, Free};
 use crate::store::Store;
+use crate::subject;
+use crate::subject::check::Checker;
 use crate::telemetry;
 
 /// How often a configured country database is looked at for a newer version.
@@ -86,6 +88,26 @@ impl Service {
             disclosure: Arc::clone(&store.disclosure),
             clock,
         });
+        let (requests, inbox) = mpsc::channel(16);
+        let checker = Checker {
+            data: config.data.clone(),
+            gate: Arc::clone(&store.gate),
+            log: Arc::clone(&store.log),
+        };
+        let subjects = subject::operator::router(
+            config.operator_token(),
+            Arc::clone(&store.requests),
+            Arc::new(checker),
+            &requests,
+        );
+        let status = match subjects {
+            Ok(subjects) => status.merge(subjects),
+            // A disk that is full must not keep the service from starting.
+            Err(error) => {
+                tracing::error!("requests of single people need a service stopped: {error:#}");
+                status
+            }
+        };
         let (query, query_handle, query_task) = listen(config.query.listen, readers)?;
         let (operator, operator_handle, operator_task) = listen(config.operator.listen, status)?;
 
@@ -100,7 +122,6 @@ impl Service {
         tasks.push(tokio::spawn(
             watch.run(move |refuse| _ = door.suspend(Suspension::Expiry, refuse)),
         ));
-        let (requests, inbox) = mpsc::channel(16);
         let worker = Worker::new(store, Arc::clone(&progress))?;
         // Encoding and syncing block: the worker has a thread of its own, so that no request waits behind a commit.
         let runtime = tokio::runtime::Handle::current();

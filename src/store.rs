@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anonymizer::{Agents, Gate, Geo, KeyRing, Resolver};
+use anonymizer::{Agents, Gate, Geo, KeyRing, Resolver, SuppressionList};
 use anyhow::{Context, bail};
 use disclosure::Disclosure;
 use schemas::{Clock, Millis, Package};
@@ -15,6 +15,7 @@ use transport::{Log, LogError, Partition};
 use crate::clock::{Clocks, GuardedClock};
 use crate::config::Config;
 use crate::harden;
+use crate::subject::Requests;
 
 /// Memory for computing statistics, in bytes; what needs more goes to files.
 const RELEASE_BYTES: usize = 256 << 20;
@@ -83,7 +84,7 @@ pub fn resolver(
     config: &Config,
     package: &Arc<Package>,
     ring: &Arc<KeyRing>,
-) -> anyhow::Result<Arc<Resolver>> {
+) -> anyhow::Result<Resolver> {
     let geo = match &config.resolve.geo_database {
         Some(file) => Geo::open(file).context("resolve.geo_database cannot be used")?,
         None => Geo::shipped()?,
@@ -92,7 +93,7 @@ pub fn resolver(
         Some(file) => Agents::open(file).context("resolve.user_agents cannot be used")?,
         None => Agents::shipped()?,
     };
-    Ok(Arc::new(Resolver::new(Arc::clone(package), Arc::clone(ring), geo, agents)))
+    Ok(Resolver::new(Arc::clone(package), Arc::clone(ring), geo, agents))
 }
 
 /// A data folder, locked and open.
@@ -111,6 +112,8 @@ pub struct Store {
     pub resolver: Arc<Resolver>,
     /// Gate 1.
     pub gate: Arc<Gate>,
+    /// Who asked to be erased or left out.
+    pub requests: Arc<Requests>,
     /// The log.
     pub log: Arc<dyn Log>,
     /// The tables; see [`Store::tables`].
@@ -134,8 +137,19 @@ impl Store {
         let package = package(config.policy.as_deref())?;
         tracing::trace!(target: "quorate::moment", "start keys");
         let ring = key_ring(&config, &clock)?;
-        let resolver = resolver(&config, &package, &ring)?;
+        let list = config.suppression_list();
+        let list = SuppressionList::open(list, Arc::clone(&ring), &package.controller)?;
+        let list = Arc::new(list);
+        let resolver = resolver(&config, &package, &ring)?.with_suppression(Arc::clone(&list));
         let gate = Gate::new(Arc::clone(&package), Arc::clone(&ring), config.archive_dir())?;
+        let gate = Arc::new(gate.with_suppression(Arc::clone(&list)));
+        let requests = Requests::open(
+            &config,
+            Arc::clone(&package),
+            Arc::clone(&gate),
+            list,
+            Arc::clone(&clock),
+        )?;
         tracing::trace!(target: "quorate::moment", "start log");
         let log = open_log(&config)?;
         let log: Arc<dyn Log> = Arc::new(log);
@@ -148,7 +162,8 @@ impl Store {
             config.ledger_dir(),
         )
         .with_memory(RELEASE_BYTES, Some(fresh_spill(&config.spill_dir())?));
-        let (gate, disclosure) = (Arc::new(gate), Arc::new(disclosure));
+        let (resolver, requests) = (Arc::new(resolver), Arc::new(requests));
+        let disclosure = Arc::new(disclosure);
         Ok(Self {
             config,
             clock,
@@ -157,6 +172,7 @@ impl Store {
             ring,
             resolver,
             gate,
+            requests,
             log,
             sink,
             disclosure,
@@ -253,6 +269,12 @@ fn fresh_spill(folder: &Path) -> anyhow::Result<PathBuf> {
     };
     made.with_context(|| format!("cannot empty {}", folder.display()))?;
     Ok(folder.to_owned())
+}
+
+/// Whether a process has this data folder open.
+#[must_use]
+pub fn is_in_use(data: &Path) -> bool {
+    data.join("LOCK").exists() && DataLock::take(data).is_err()
 }
 
 /// Holds a data folder for one process, and lets go when dropped.

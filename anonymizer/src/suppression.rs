@@ -294,7 +294,9 @@ impl SuppressionList {
         let check = self.check(entries, true)?;
         let wire = Wire { format: 1, entries: entries.to_vec(), check };
         let text = serde_json::to_vec_pretty(&wire).expect("texts and numbers are JSON");
-        if let Some(folder) = self.path.parent() {
+        if let Some(folder) = self.path.parent()
+            && !folder.exists()
+        {
             fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
             sync_folder(folder)?;
         }

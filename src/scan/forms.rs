@@ -104,6 +104,13 @@ pub(super) fn of(value: &str, add: &mut dyn FnMut(Form, &[u8])) {
     }
 }
 
+/// Hands the forms of a hash to `add`: there is no text to spell, and no hash of it that anybody would keep.
+pub(super) fn of_hash(hash: &[u8], add: &mut dyn FnMut(Form, &[u8])) {
+    add(Form::Octets, hash);
+    add(Form::Hex, HEXLOWER.encode(hash).as_bytes());
+    base64(hash, add);
+}
+
 fn encoded(bytes: &[u8], add: &mut dyn FnMut(Form, &[u8])) {
     add(Form::Hex, HEXLOWER.encode(bytes).as_bytes());
     base64(bytes, add);

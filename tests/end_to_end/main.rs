@@ -9,6 +9,7 @@ mod conservation;
 mod crash;
 mod demo;
 mod disk;
+mod erasure;
 mod first_event;
 mod key_life;
 mod overload;

@@ -47,7 +47,7 @@ pub(crate) fn send(
 /// Sends bytes as they are, and reads until the end.
 pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("the service listens");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout can be set");
+    stream.set_read_timeout(Some(Duration::from_secs(300))).expect("a timeout can be set");
     // A service that refuses early closes while we still write; its answer counts all the same.
     let written = stream.write_all(request);
     let mut bytes = Vec::new();
