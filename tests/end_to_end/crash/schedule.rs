@@ -112,8 +112,8 @@ fn at(moment: &'static str, random: &mut ChaCha8Rng) -> Kill {
         "log append" | "log tell" | "worker open" => 40,
         "worker files" | "worker table" | "worker index" | "worker ledger" => 2,
         "worker compute" | "worker statistic" | "worker release" | "worker mix" => 2,
-        "rewrite table" | "rewrite index" | "rewrite ledger" => 2,
-        "replay read" => 3,
+        "rewrite table" => 2,
+        "replay read" => 2,
         _ => 1,
     };
     // Parts of steps take from microseconds to tens of milliseconds: each length as likely, and none a third of the time,
