@@ -203,10 +203,18 @@ impl Gate {
             return Err(Error::UnknownPolicy(digest));
         }
         let declared = self.family(family);
-        let unwelcome = self.unwelcome(family, &columns, &suppressed);
+        let version = || self.suppression.as_ref().map_or(0, |list| list.version());
+        let (unwelcome, living) = loop {
+            let before = version();
+            let unwelcome = self.unwelcome(family, &columns, &suppressed);
+            let living = self.living(family, &columns, unwelcome.as_ref(), origin, now)?;
+            // The keys of these rows are made: who is entered from now on is entered with its pseudonyms under them.
+            if version() == before {
+                break (unwelcome, living);
+            }
+        };
         let suppressed =
             unwelcome.as_ref().map_or(0, |unwelcome| unwelcome.count_set_bits()) as u64;
-        let living = self.living(family, &columns, unwelcome.as_ref(), origin, now)?;
         let expired = (columns.num_rows() - living.rows.len()) as u64 - suppressed;
         let columns = living.columns(columns);
         let mut batch = self.rows(family, &columns, &living)?;

@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use schemas::Millis;
@@ -84,6 +84,8 @@ pub struct SuppressionList {
     ring: Arc<KeyRing>,
     controller: String,
     empty: AtomicBool,
+    /// Counts changes.
+    version: AtomicU64,
     /// Held by the one that changes the list, file included.
     changing: Mutex<()>,
     state: RwLock<State>,
@@ -133,6 +135,7 @@ impl SuppressionList {
             ring,
             controller: controller.to_owned(),
             empty: AtomicBool::new(true),
+            version: AtomicU64::new(0),
             changing: Mutex::new(()),
             state: RwLock::default(),
         };
@@ -151,6 +154,11 @@ impl SuppressionList {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.empty.load(Ordering::Acquire)
+    }
+
+    /// Changes whenever somebody is entered.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Everybody in it, in order of entering.
@@ -286,6 +294,7 @@ impl SuppressionList {
         state.families = families.into_iter().map(|(name, list)| (name, Arc::new(list))).collect();
         self.empty.store(entries.is_empty(), Ordering::Release);
         state.entries = entries;
+        self.version.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 

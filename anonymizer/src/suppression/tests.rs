@@ -300,6 +300,36 @@ fn an_entry_whose_pseudonyms_cannot_be_made_is_none() {
     assert!(door.list.is_empty() && !door.path().exists());
 }
 
+/// Rows are made while somebody is entered: whichever comes first, no row is stored that the list does not know.
+#[test]
+fn who_is_entered_while_rows_are_made_is_kept_out_or_known() {
+    let door = Door::new();
+    for round in 0..40 {
+        let serial = format!("X1-2031-{round:06}");
+        // An epoch without a key yet: it is made with the row.
+        let received = NOW.plus(28 * DAY_MS * round);
+        let mut builder = RawBuilder::new(&door.bench.package, DEVICES);
+        let mut values = vec![Value::Null; devices::FIELDS];
+        values[devices::SERIAL] = Value::Text(&serial);
+        builder
+            .append(&RawEvent { received, time: received, ..event(&values) }, &door.bench.nobody());
+        let raw = builder.finish();
+        let start = std::sync::Barrier::new(2);
+        let batch = std::thread::scope(|scope| {
+            let rows = scope.spawn(|| {
+                start.wait();
+                door.gate.anonymize(raw, &origin(), received).unwrap()
+            });
+            start.wait();
+            door.enter("devices", &Identifier::text(serial.clone()));
+            rows.join().unwrap()
+        });
+        for contributor in contributors(&batch) {
+            assert!(door.list.request_of("devices", &contributor).is_some(), "round {round}");
+        }
+    }
+}
+
 #[test]
 fn commitments_differ_and_are_reproducible_with_their_nonce_alone() {
     let door = Door::new();
