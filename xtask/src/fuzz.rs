@@ -164,8 +164,8 @@ fn finish(mut child: Child, target: &str) -> Outcome {
     let said = std::fs::read(log(target)).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     let executed =
-        said.lines().filter_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
-    println!("{target:<12} {:>12} executions", executed.last().map_or("no", str::trim));
+        said.lines().rev().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    println!("{target:<12} {:>12} executions", executed.map_or("no", str::trim));
     if status.success() {
         return Ok(());
     }
