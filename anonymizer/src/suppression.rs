@@ -197,7 +197,8 @@ impl SuppressionList {
             kind,
             family: subject.family_name().to_owned(),
             since: since.to_string(),
-            pending: true,
+            // Whoever removes waits until the pseudonyms are known: without them no row would be found.
+            pending: false,
             identifier: hexadecimal(&key.identifier(subject.canonical())),
             pseudonyms: Vec::new(),
         };
@@ -217,6 +218,7 @@ impl SuppressionList {
         let hashes: Vec<String> =
             pseudonyms.iter().map(|(_, pseudonym)| pseudonym).map(hash).collect();
         entry.pseudonyms = pseudonyms.iter().map(|(epoch, _)| epoch).zip(hashes).collect();
+        entry.pending = true;
         let mut entries = before;
         entries.push(entry.clone());
         self.write(&entries)?;

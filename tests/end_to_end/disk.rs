@@ -261,7 +261,7 @@ fn little_room_suspends_the_door_and_not_the_worker() {
         assert!(begun.elapsed() < RECOVERY, "the worker does not commit");
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(place.print(&["status"]).contains("no events are taken (space)"));
+    assert!(place.print(&["status"]).contains("that are acknowledged: space"));
     service.stop();
     place.configure("log", "free_space_min", 0);
     let service = place.start();

@@ -302,6 +302,18 @@ fn an_entry_whose_pseudonyms_cannot_be_made_is_none() {
 
 /// Rows are made while somebody is entered: whichever comes first, no row is stored that the list does not know.
 #[test]
+fn nobody_is_removed_before_their_pseudonyms_are_known() {
+    let door = Door::new();
+    let subject = door.gate.subject("devices", &serial(SERIAL)).unwrap();
+    let pseudonyms = || {
+        assert!(door.list.pending().is_empty(), "a round now would find no row, and call it done");
+        door.gate.pseudonyms(&subject)
+    };
+    door.list.enter("request", RequestKind::Erase, &subject, NOW, pseudonyms).unwrap();
+    assert_eq!(door.list.pending().len(), 1);
+}
+
+#[test]
 fn who_is_entered_while_rows_are_made_is_kept_out_or_known() {
     let door = Door::new();
     for round in 0..40 {

@@ -130,7 +130,7 @@ fn a_seed_stands_for_one_schedule() {
     let text = |seed, kills| format!("{:?}", of(seed, kills));
     assert_eq!(text(1, 200), text(1, 200));
     assert_ne!(text(1, 200), text(2, 200));
-    let (short, long) = (of(3, 20), of(3, 200));
+    let (short, long) = (of(3, 2 * ERA_ROUNDS), of(3, 200));
     for (one, other) in short.iter().zip(&long) {
         assert_eq!(format!("{one:?}"), format!("{other:?}"), "fewer kills are the first of more");
     }
