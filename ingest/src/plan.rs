@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use schemas::model::Kind;
 use schemas::{Family, Field, Package};
 
 /// Names that an event may carry beside the declared fields of its family.
@@ -175,19 +174,8 @@ impl Plan {
 impl FamilyPlan {
     /// The declared word of index `value` in an enum field.
     pub(crate) fn listed(field: &Field, value: u16) -> &str {
-        match &field.kind {
-            Kind::Enum { values, .. } => {
-                values.get(usize::from(value)).map_or("", |word| word.as_str())
-            }
-            Kind::String { .. }
-            | Kind::Integer { .. }
-            | Kind::Float { .. }
-            | Kind::Boolean
-            | Kind::Duration { .. }
-            | Kind::Timestamp
-            | Kind::Version
-            | Kind::Url { .. } => "",
-        }
+        let word = field.kind.listed().and_then(|values| values.get(usize::from(value)));
+        word.map_or("", String::as_str)
     }
 
     fn new(family: &Family, words: &FxHashMap<Box<str>, Word>, declared: usize) -> Self {
@@ -199,22 +187,10 @@ impl FamilyPlan {
                 *slot = u16::try_from(index).ok();
             }
         }
-        let enums = family.fields.iter().map(|field| match &field.kind {
-            Kind::Enum { values, .. } => Some(
-                (0_u16..)
-                    .zip(values)
-                    .map(|(index, value)| (value.as_str().into(), index))
-                    .collect(),
-            ),
-            Kind::String { .. }
-            | Kind::Integer { .. }
-            | Kind::Float { .. }
-            | Kind::Boolean
-            | Kind::Duration { .. }
-            | Kind::Timestamp
-            | Kind::Version
-            | Kind::Url { .. } => None,
-        });
+        let lookup = |values: &[String]| {
+            (0_u16..).zip(values).map(|(index, value)| (value.as_str().into(), index)).collect()
+        };
+        let enums = family.fields.iter().map(|field| field.kind.listed().map(lookup));
         let enums = enums.collect();
         let required = family
             .body_fields()

@@ -10,6 +10,12 @@ impl Family {
 }
 
 impl Kind {
+    /// The declared values of an enum; of any other kind none.
+    #[must_use]
+    pub fn listed(&self) -> Option<&[String]> {
+        if let Self::Enum { values, .. } = self { Some(values) } else { None }
+    }
+
     /// The accepted values for people: `whole number from 0 to 100`. Holds declared words only.
     #[must_use]
     pub fn expected(&self) -> String {

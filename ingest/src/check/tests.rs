@@ -23,11 +23,9 @@ fn fate(kind: Kind, cell: Cell<'_>) -> String {
 }
 
 fn fate_of(field: &Field, cell: Cell<'_>) -> String {
-    let listed = if let Kind::Enum { values, .. } = &field.kind {
-        Some((0_u16..).zip(values).map(|(index, value)| (value.as_str().into(), index)).collect())
-    } else {
-        None
-    };
+    let listed = field.kind.listed().map(|values| {
+        (0_u16..).zip(values).map(|(index, value)| (value.as_str().into(), index)).collect()
+    });
     let cells = Cells::default();
     let refused = [Content::Image, Content::Dicom];
     match check(field, listed.as_ref(), &refused, &cells, cell) {
