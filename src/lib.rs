@@ -8,6 +8,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod demo;
+mod frames;
 pub mod generate;
 pub mod harden;
 pub mod limits;

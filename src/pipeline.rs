@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use transport::{LogError, Partition, Position};
 
 use self::damage::{Damage, Gone};
+use crate::frames::READ_BYTES_MAX;
 use crate::store::Store;
 
 pub mod watch;
@@ -28,8 +29,6 @@ pub mod watch;
 #[cfg(test)]
 mod tests;
 
-/// Bytes of frames read at once from one partition.
-const READ_BYTES_MAX: usize = 8 << 20;
 /// How long a request may be on its way from its received time into the log: what is older, and not in the log,
 /// was not acknowledged in time to count.
 const IN_FLIGHT_MS: i64 = MINUTE_MS;
@@ -286,13 +285,7 @@ impl Worker {
             }
             Ok(None) => {}
             Err(Error::Destroyed(_)) => expired = u64::from(rows),
-            Err(
-                error @ (Error::Frame(_)
-                | Error::Rows { .. }
-                | Error::UnknownPolicy(_)
-                | Error::UnknownFamily(_)
-                | Error::NoKey(_)),
-            ) => {
+            Err(error) if error.is_unreadable() => {
                 tracing::error!(
                     partition,
                     position = position.0,

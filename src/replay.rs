@@ -8,17 +8,16 @@ mod beside;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anonymizer::{AnonymizedBatch, Error, Header, Origin, Sealed};
 use anyhow::Context;
 use schemas::{Millis, Reason};
 use sink::{Difference, Frame, ManifestContext, Sink};
-use transport::{LogError, Partition, Position};
+use transport::Partition;
 
+use crate::frames::{Frames, Read};
 use crate::store::Store;
-
-/// Bytes of frames read at once from one partition.
-const READ_BYTES_MAX: usize = 8 << 20;
 
 /// Where rows go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,35 +139,26 @@ impl Run<'_> {
         span: Range<u64>,
         tick: &mut dyn FnMut(u64),
     ) -> anyhow::Result<()> {
-        let mut cursor = span.start;
-        'read: while cursor < span.end {
-            let from = Position(cursor);
+        // What the tables have not committed is the worker's.
+        let log = Arc::clone(&self.store.log);
+        let mut frames = Frames::within(log.as_ref(), Partition(partition), span.clone());
+        while frames.next_position() < span.end {
             tracing::trace!(target: "quorate::moment", "replay read");
-            let read = self.store.log.read(Partition(partition), from, READ_BYTES_MAX).await;
-            let frames = match read {
-                Ok(frames) => frames,
-                Err(error) => {
-                    let gone = damaged(&error).ok_or(error)?;
-                    self.replayed.damaged += gone.end.min(span.end).saturating_sub(gone.start);
-                    cursor = gone.end;
-                    continue;
+            match frames.next().await? {
+                None => break,
+                Some(Read::Gone(positions)) => {
+                    self.replayed.damaged += positions.end - positions.start;
                 }
-            };
-            if frames.is_empty() {
-                break;
-            }
-            for (position, frame) in frames {
-                // What the tables have not committed is the worker's.
-                if position.0 >= span.end {
-                    break 'read;
-                }
-                cursor = position.0 + 1;
-                self.frame(partition, position.0, frame)?;
-                if self.chunk.rows >= self.options.chunk_rows {
-                    self.flush(partition, cursor).await?;
+                Some(Read::Frames(frames)) => {
+                    for (position, frame) in frames {
+                        self.frame(partition, position.0, frame)?;
+                        if self.chunk.rows >= self.options.chunk_rows {
+                            self.flush(partition, position.0 + 1).await?;
+                        }
+                    }
                 }
             }
-            tick(cursor);
+            tick(frames.next_position());
         }
         self.flush(partition, span.end).await?;
         tick(span.end);
@@ -196,13 +186,7 @@ impl Run<'_> {
                     self.replayed.destroyed.add(rows);
                     expired = u64::from(rows);
                 }
-                Err(
-                    Error::Frame(_)
-                    | Error::Rows { .. }
-                    | Error::UnknownPolicy(_)
-                    | Error::UnknownFamily(_)
-                    | Error::NoKey(_),
-                ) => {
+                Err(error) if error.is_unreadable() => {
                     self.replayed.unreadable.add(rows);
                     *tally.refused.entry(Reason::Unreadable).or_default() += u64::from(rows);
                 }
@@ -252,17 +236,6 @@ impl Run<'_> {
             self.store.tables()?.finish_replay(&self.options.id).await?;
         }
         Ok(self.replayed)
-    }
-}
-
-/// The positions of frames that the log had and cannot give any more.
-fn damaged(error: &LogError) -> Option<Range<u64>> {
-    if let LogError::Corrupt { position, .. } = *error {
-        Some(position..position + 1)
-    } else if let LogError::Lost { from, to, .. } = *error {
-        Some(from..to)
-    } else {
-        None
     }
 }
 

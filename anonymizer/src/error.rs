@@ -119,6 +119,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a frame is one that nobody can read, now or later, though its hour's key was not destroyed: not genuine,
+    /// or of a key, a policy or a family that is not there. Anything else may be tried again.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(
+            self,
+            Self::NoKey(_)
+                | Self::Frame(_)
+                | Self::Rows { .. }
+                | Self::UnknownPolicy(_)
+                | Self::UnknownFamily(_)
+        )
+    }
+
     /// For `map_err` of file operations.
     pub(crate) fn io(
         doing: &'static str,

@@ -30,13 +30,7 @@ impl Damage {
     ///
     /// Where the frame before was passed over, one attempt is enough: damage comes in blocks.
     pub(super) fn meet(&mut self, error: &LogError) -> Option<Gone> {
-        let (partition, positions) = if let LogError::Corrupt { partition, position } = *error {
-            (partition, position..position + 1)
-        } else if let LogError::Lost { partition, from, to } = *error {
-            (partition, from..to)
-        } else {
-            return None;
-        };
+        let (partition, positions) = error.gone()?;
         let before =
             positions.start.checked_sub(1).and_then(|last| self.met.get(&(partition, last)));
         let follows = before.is_some_and(|(times, _)| *times >= ATTEMPTS);

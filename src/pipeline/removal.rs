@@ -7,12 +7,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anonymizer::{Error, Sealed, Suppressed};
+use anonymizer::{Error, Suppressed};
 use anyhow::Context;
 use tokio::time::Instant;
-use transport::{LogError, Partition, Position};
+use transport::Partition;
 
-use super::{READ_BYTES_MAX, Worker};
+use super::Worker;
+use crate::frames::{Frames, Read};
 
 /// Longest wait for frames that are on their way into the log.
 const IN_FLIGHT_MAX: Duration = Duration::from_secs(30);
@@ -115,8 +116,9 @@ impl Worker {
     ) -> anyhow::Result<BTreeSet<u32>> {
         let mut hours = BTreeSet::new();
         for partition in 0..self.store.log.partitions() {
-            let mut reader = Reader::new(self, Partition(partition)).await?;
-            while let Some(frames) = reader.next(self).await? {
+            let mut log = Frames::all(self.store.log.as_ref(), Partition(partition)).await?;
+            while let Some(read) = log.next().await? {
+                let Read::Frames(frames) = read else { continue };
                 for (_, frame) in frames {
                     let header = frame.header();
                     let hour = header.hour;
@@ -155,8 +157,9 @@ impl Worker {
         hours: &BTreeSet<u32>,
     ) -> anyhow::Result<u64> {
         let mut rewritten = 0;
-        let mut reader = Reader::new(self, partition).await?;
-        while let Some(frames) = reader.next(self).await? {
+        let mut log = Frames::all(self.store.log.as_ref(), partition).await?;
+        while let Some(read) = log.next().await? {
+            let Read::Frames(frames) = read else { continue };
             let mut again = Vec::new();
             for (position, frame) in frames {
                 if !hours.contains(&frame.header().hour) {
@@ -185,54 +188,8 @@ impl Worker {
 fn readable<T>(opened: Result<T, Error>) -> anyhow::Result<Option<T>> {
     match opened {
         Ok(opened) => Ok(Some(opened)),
-        Err(
-            Error::Destroyed(_)
-            | Error::NoKey(_)
-            | Error::Frame(_)
-            | Error::Rows { .. }
-            | Error::UnknownPolicy(_)
-            | Error::UnknownFamily(_),
-        ) => Ok(None),
+        Err(Error::Destroyed(_)) => Ok(None),
+        Err(error) if error.is_unreadable() => Ok(None),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// Where reading goes on behind frames that are damaged or lost: nobody can read them, and they die with their key.
-///
-/// # Errors
-///
-/// Any other error, as it is.
-pub(crate) fn behind(error: LogError) -> Result<Position, LogError> {
-    if let LogError::Corrupt { position, .. } = error {
-        return Ok(Position(position).next());
-    }
-    if let LogError::Lost { to, .. } = error { Ok(Position(to)) } else { Err(error) }
-}
-
-/// Reads one partition up to where it ended at the beginning.
-pub(crate) struct Reader {
-    partition: Partition,
-    next: Position,
-    end: Position,
-}
-
-impl Reader {
-    async fn new(worker: &Worker, partition: Partition) -> anyhow::Result<Self> {
-        let end = worker.store.log.end(partition).await?;
-        Ok(Self { partition, next: Position(0), end })
-    }
-
-    async fn next(&mut self, worker: &Worker) -> anyhow::Result<Option<Vec<(Position, Sealed)>>> {
-        while self.next < self.end {
-            match worker.store.log.read(self.partition, self.next, READ_BYTES_MAX).await {
-                Ok(frames) => {
-                    let Some((last, _)) = frames.last() else { return Ok(None) };
-                    self.next = last.next();
-                    return Ok(Some(frames));
-                }
-                Err(error) => self.next = behind(error)?,
-            }
-        }
-        Ok(None)
     }
 }

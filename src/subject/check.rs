@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use anonymizer::{Error, Gate, Subject};
 use serde::{Deserialize, Serialize};
-use transport::{Log, Partition, Position};
+use transport::{Log, Partition};
 
-use crate::pipeline::removal::behind;
+use crate::frames::{Frames, Read};
 use crate::scan::{NEEDLE_BYTES_MIN, Report, Scanner};
 
-/// Bytes of frames read at once.
-const READ_BYTES_MAX: usize = 8 << 20;
 /// Places told; more are only counted.
 const PLACES_MAX: usize = 100;
 
@@ -77,19 +75,12 @@ impl Checker {
 
     async fn frames(&self, subject: &Subject, checked: &mut Checked) -> anyhow::Result<()> {
         for partition in (0..self.log.partitions()).map(Partition) {
-            let end = self.log.end(partition).await?;
-            let mut next = Position(0);
-            while next < end {
-                let frames = match self.log.read(partition, next, READ_BYTES_MAX).await {
-                    Ok(frames) => frames,
-                    Err(error) => {
-                        next = behind(error)?;
-                        checked.frames_unreadable += 1;
-                        continue;
-                    }
+            let mut log = Frames::all(self.log.as_ref(), partition).await?;
+            while let Some(read) = log.next().await? {
+                let Read::Frames(frames) = read else {
+                    checked.frames_unreadable += 1;
+                    continue;
                 };
-                let Some((last, _)) = frames.last() else { break };
-                next = last.next();
                 for (position, frame) in frames {
                     checked.frames += 1;
                     match self.gate.holds_subject(frame, subject) {
@@ -102,14 +93,8 @@ impl Checker {
                             );
                             checked.places.push(place);
                         }
-                        Err(
-                            Error::Destroyed(_)
-                            | Error::NoKey(_)
-                            | Error::Frame(_)
-                            | Error::Rows { .. }
-                            | Error::UnknownPolicy(_)
-                            | Error::UnknownFamily(_),
-                        ) => checked.frames_unreadable += 1,
+                        Err(Error::Destroyed(_)) => checked.frames_unreadable += 1,
+                        Err(error) if error.is_unreadable() => checked.frames_unreadable += 1,
                         Err(error) => return Err(error.into()),
                     }
                 }

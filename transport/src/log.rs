@@ -1,6 +1,7 @@
 //! What a log is, whoever keeps it.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use anonymizer::Sealed;
@@ -183,6 +184,22 @@ impl LogError {
             | Self::Lost { .. }
             | Self::Unreadable { .. }
             | Self::Damaged(_) => false,
+        }
+    }
+
+    /// The partition and positions of frames that the log had and cannot give any more: reading can go on behind
+    /// them. None for every other failure.
+    #[must_use]
+    pub fn gone(&self) -> Option<(u16, Range<u64>)> {
+        match *self {
+            Self::Corrupt { partition, position } => Some((partition, position..position + 1)),
+            Self::Lost { partition, from, to } => Some((partition, from..to)),
+            Self::NoPartition { .. }
+            | Self::PartitionCount { .. }
+            | Self::Unreadable { .. }
+            | Self::Damaged(_)
+            | Self::Storage(_)
+            | Self::Stopped => None,
         }
     }
 }
