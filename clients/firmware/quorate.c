@@ -37,6 +37,8 @@ enum {
 #define SECTOR_BYTES_MAX 1048576u
 #define RETRY_AFTER_S_MAX 86400u
 #define BACKWARD 0x80000000u
+/* Of the first start, so that as many can follow. */
+#define BOOT_MAX 0x7fffffffu
 
 /* ---- bytes ---------------------------------------------------------------------------------------------------- */
 
@@ -93,7 +95,10 @@ static void put(struct quorate_writer *writer, const char *bytes, size_t length)
         writer->unfit = true;
         return;
     }
-    memcpy(writer->text + writer->length, bytes, length);
+    /* Nothing may come from nowhere. */
+    if (length > 0) {
+        memcpy(writer->text + writer->length, bytes, length);
+    }
     writer->length += length;
 }
 
@@ -337,10 +342,16 @@ static uint32_t address_of(const struct quorate *client, struct quorate_place pl
     return place.sector * client->config->storage.sector_bytes + place.offset;
 }
 
-static bool load(const struct quorate *client, uint32_t address, void *bytes, uint32_t length)
+static bool load(struct quorate *client, uint32_t address, void *bytes, uint32_t length)
 {
     const struct quorate_storage *storage = &client->config->storage;
-    return storage->read(storage->context, address, bytes, length) == 0;
+
+    if (storage->read(storage->context, address, bytes, length) != 0) {
+        /* Not to be taken for damage: what cannot be read now may be an event that can be read later. */
+        client->unreadable = true;
+        return false;
+    }
+    return true;
 }
 
 /* Fewest bytes behind the head of a record of this kind; 0 if there is no such kind. */
@@ -371,7 +382,7 @@ static void describe_event(struct record *record, const uint8_t *fixed, uint32_t
 }
 
 /* Reads what is at `place`; false if it is no record, or not a whole one. */
-static bool read_record(const struct quorate *client, struct quorate_place place, struct record *record)
+static bool read_record(struct quorate *client, struct quorate_place place, struct record *record)
 {
     uint32_t sector_bytes = client->config->storage.sector_bytes;
     uint32_t address = address_of(client, place) + HEAD_BYTES;
@@ -414,7 +425,7 @@ static uint32_t end_of(const struct quorate *client, uint32_t sector)
 
 /* Finds the first record of its sector at `place` or behind it. What is unreadable is passed over a unit at a time: a
  * power loss cuts one record, and those behind it are as good as ever. */
-static bool find_record(const struct quorate *client, struct quorate_place *place, struct record *record)
+static bool find_record(struct quorate *client, struct quorate_place *place, struct record *record)
 {
     uint32_t end = end_of(client, place->sector);
 
@@ -500,7 +511,9 @@ static bool append(struct quorate *client, uint8_t kind, const uint8_t *fixed, u
     if (stream.filled > 0) {
         stream_program(&stream, stream.filled);
     }
-    return !stream.failed && read_record(client, place, &record);
+    /* What was programmed and cannot be read now is not written twice. */
+    client->unreadable = false;
+    return !stream.failed && (read_record(client, place, &record) || client->unreadable);
 }
 
 /* ---- what is done and what waits ------------------------------------------------------------------------------ */
@@ -555,7 +568,7 @@ static bool keep(struct quorate *client, uint64_t id)
 }
 
 /* Finds the first event at `place` or behind it that waits according to `handled`. */
-static bool find_waiting(const struct quorate *client, const struct quorate_handled *handled,
+static bool find_waiting(struct quorate *client, const struct quorate_handled *handled,
                          struct quorate_place *place, struct record *event)
 {
     for (;;) {
@@ -633,7 +646,7 @@ static void load_state(struct quorate *client, const struct record *state, uint3
     }
 }
 
-static bool has_waiting(const struct quorate *client, uint32_t sector)
+static bool has_waiting(struct quorate *client, uint32_t sector)
 {
     struct quorate_place place = {sector, 0};
     struct record event;
@@ -659,6 +672,7 @@ static void drop_sector(struct quorate *client, uint32_t sector)
             client->counts.dropped++;
             if (client->flight_lost < client->flight) {
                 client->flight_lost++;
+                client->flight_sum -= event.id;
             }
         }
     }
@@ -670,12 +684,21 @@ static enum quorate_result rotate(struct quorate *client, bool may_drop)
     const struct quorate_storage *storage = &client->config->storage;
     struct quorate_place next = {(client->newest + 1) % storage->sectors, 0};
     uint32_t newest = client->newest;
+    bool waits;
 
-    if (has_waiting(client, next.sector)) {
+    client->unreadable = false;
+    waits = has_waiting(client, next.sector);
+    if (client->unreadable) {
+        return QUORATE_STORAGE;
+    }
+    if (waits) {
         if (!may_drop) {
             return QUORATE_FULL;
         }
         drop_sector(client, next.sector);
+        if (client->unreadable) {
+            return QUORATE_STORAGE;
+        }
     }
     /* Before the sector goes, so that a power loss in between does not leave events that nobody counted. */
     if (client->unsaved && has_room(client, state_size(client))) {
@@ -732,7 +755,7 @@ static bool is_possible(const struct quorate_config *config)
 
     return storage->read != NULL && storage->program != NULL && storage->erase != NULL &&
            config->transport.send != NULL && config->transport.cancel != NULL && config->batch != NULL &&
-           (config->common != NULL || config->common_bytes == 0) && unit != 0 && unit <= CHUNK_BYTES &&
+           (config->boot & BOOT_MAX) != 0 && (config->common != NULL || config->common_bytes == 0) && unit != 0 && unit <= CHUNK_BYTES &&
            (unit & (unit - 1)) == 0 && storage->sector_bytes % unit == 0 &&
            storage->sector_bytes >= SECTOR_BYTES_MIN && storage->sector_bytes <= SECTOR_BYTES_MAX &&
            storage->sectors >= 2 && storage->sectors <= 0xffffffffu / storage->sector_bytes;
@@ -774,7 +797,7 @@ static bool find_newest(struct quorate *client)
 }
 
 /* Where the bytes between two places of a sector stop being erased; `from` if all are. */
-static uint32_t written_until(const struct quorate *client, uint32_t sector, uint32_t from, uint32_t to)
+static uint32_t written_until(struct quorate *client, uint32_t sector, uint32_t from, uint32_t to)
 {
     uint8_t chunk[CHUNK_BYTES];
     uint32_t until = from;
@@ -893,11 +916,11 @@ enum quorate_result quorate_init(struct quorate *client, const struct quorate_co
         client->head.sector = (client->newest + 1) % config->storage.sectors;
         count_waiting(client);
     }
-    client->boot = boot_max == 0 ? at_least(config->boot & 0x7fffffffu, 1) : boot_max + 1;
+    client->boot = boot_max == 0 ? config->boot & BOOT_MAX : boot_max + 1;
     /* Devices must not all come at the same moment after a power cut, so each draws from what tells it apart. */
     client->random = checksum(client->boot, (const uint8_t *)config->common, config->common_bytes) | 1u;
     client->due = random_below(client, at_least(config->linger_ms, 30000));
-    return QUORATE_OK;
+    return client->unreadable ? QUORATE_STORAGE : QUORATE_OK;
 }
 
 /* ---- recording ------------------------------------------------------------------------------------------------ */
@@ -964,10 +987,8 @@ enum quorate_result quorate_record(struct quorate *client, const struct quorate_
 
 /* ---- requests ------------------------------------------------------------------------------------------------- */
 
-static void put_envelope(struct quorate *client, struct quorate_writer *body)
+static void put_envelope(const struct quorate *client, struct quorate_writer *body, uint64_t sent)
 {
-    uint64_t sent = calendar(client);
-
     put_string(body, "{\"common\":{");
     put(body, client->config->common, client->config->common_bytes);
     put_string(body, "},\"boot\":");
@@ -1014,11 +1035,10 @@ static void put_event(struct quorate *client, struct quorate_writer *body, const
 }
 
 /* Fills the batch; gives how many events are in it. */
-static uint8_t put_events(struct quorate *client, struct quorate_writer *body)
+static uint8_t put_events(struct quorate *client, struct quorate_writer *body, bool has_sent)
 {
     uint32_t most = at_least(client->config->batch_events, QUORATE_BATCH_EVENTS_MAX);
     struct quorate_place place = client->head;
-    bool has_sent = calendar(client) != 0;
     struct record event;
     uint8_t events = 0;
 
@@ -1032,12 +1052,13 @@ static uint8_t put_events(struct quorate *client, struct quorate_writer *body)
         }
         put_event(client, body, &event, has_sent);
         if (!body->unfit) {
+            client->flight_sum += event.id;
             events++;
             continue;
         }
         body->unfit = false;
         body->length = before;
-        if (events > 0) {
+        if (events > 0 || client->unreadable) {
             break;
         }
         /* Left by a build with a larger batch: it will never fit. */
@@ -1052,12 +1073,21 @@ static void back_off(struct quorate *client);
 static void begin(struct quorate *client)
 {
     const struct quorate_config *config = client->config;
+    struct quorate_place head = client->head;
+    uint64_t sent = calendar(client);
     struct quorate_writer body;
     uint8_t events;
 
+    client->unreadable = false;
+    client->flight_sum = 0;
     quorate_write_begin(&body, config->batch, config->batch_bytes - 2);
-    put_envelope(client, &body);
-    events = put_events(client, &body);
+    put_envelope(client, &body, sent);
+    events = put_events(client, &body, sent != 0);
+    if (client->unreadable) {
+        client->head = head;
+        back_off(client);
+        return;
+    }
     if (events == 0) {
         client->waiting = 0;
         return;
@@ -1443,16 +1473,38 @@ static uint32_t settle_lost(struct quorate *client, uint32_t drop, uint32_t kept
     return index;
 }
 
-/* The service has said what became of each event: bits of `drop` and `kept` were refused, all others are stored. */
-static void settle(struct quorate *client, uint32_t drop, uint32_t kept)
+/* Whether the events of the request are found again, so that each gets the answer that is its own. */
+static bool is_found(struct quorate *client)
+{
+    struct quorate_place place = client->head;
+    uint8_t left = (uint8_t)(client->flight - client->flight_lost);
+    uint64_t sum = client->flight_sum;
+    struct record event;
+
+    client->unreadable = false;
+    for (; left > 0 && find_waiting(client, &client->handled, &place, &event); left--) {
+        sum -= event.id;
+        place.offset += event.size;
+    }
+    return left == 0 && sum == 0 && !client->unreadable;
+}
+
+/* The service has said what became of each event: bits of `drop` and `kept` were refused, all others are stored. False
+ * if they are to be sent again. */
+static bool settle(struct quorate *client, uint32_t drop, uint32_t kept)
 {
     /* As it was when the batch was made, so that events are found in the order in which they were sent. */
     struct quorate_handled before = client->handled;
     struct quorate_place place = client->head;
     struct record event;
-    uint32_t index = settle_lost(client, drop, kept);
+    uint32_t index;
 
-    for (; index < client->flight && find_waiting(client, &before, &place, &event); index++) {
+    if (!is_found(client)) {
+        back_off(client);
+        return false;
+    }
+    index = settle_lost(client, drop, kept);
+    while (index < client->flight && find_waiting(client, &before, &place, &event) && !client->unreadable) {
         if ((kept >> index & 1u) != 0) {
             if (!keep(client, event.id)) {
                 break;
@@ -1466,9 +1518,13 @@ static void settle(struct quorate *client, uint32_t drop, uint32_t kept)
             }
         }
         place.offset += event.size;
+        index++;
     }
-    find_waiting(client, &client->handled, &client->head, &event);
+    place = client->head;
+    find_waiting(client, &client->handled, &place, &event);
+    client->head = client->unreadable ? client->head : place;
     save(client);
+    return true;
 }
 
 static void conclude_receipt(struct quorate *client)
@@ -1476,7 +1532,9 @@ static void conclude_receipt(struct quorate *client)
     const struct quorate_parser *parser = &client->parser;
     bool all_kept = bits(parser->keep) == client->flight;
 
-    settle(client, parser->drop, parser->keep);
+    if (!settle(client, parser->drop, parser->keep)) {
+        return;
+    }
     client->batch_limit = (uint8_t)(client->batch_limit < QUORATE_BATCH_EVENTS_MAX / 2 ? 2 * client->batch_limit
                                                                                        : QUORATE_BATCH_EVENTS_MAX);
     client->attempts = all_kept ? client->attempts : 0;
@@ -1500,8 +1558,9 @@ static void conclude_by_halves(struct quorate *client)
         wait_for(client, 0);
         return;
     }
-    settle(client, 1, 0);
-    wait_for(client, 0);
+    if (settle(client, 1, 0)) {
+        wait_for(client, 0);
+    }
 }
 
 static void conclude(struct quorate *client)
@@ -1578,26 +1637,31 @@ void quorate_http_begin(struct quorate_http *http)
     memset(http, 0, sizeof *http);
 }
 
+static bool is_space(char byte)
+{
+    return byte == ' ' || byte == '\t' || byte == '\r';
+}
+
 /* The digits at `text`, to the end of the line; false if there are none or too many. */
-static bool decimal(const char *text, const char *end, uint64_t *number)
+static bool decimal(const char *text, const char *end, uint32_t *number)
 {
     const char *at = text;
 
     for (*number = 0; at < end && *at >= '0' && *at <= '9' && *number < 100000000u; at++) {
-        *number = 10 * *number + (uint64_t)(*at - '0');
+        *number = 10 * *number + (uint32_t)(*at - '0');
     }
     return at > text && at == end;
 }
 
-static bool hexadecimal(const char *text, const char *end, uint64_t *number)
+static bool hexadecimal(const char *text, const char *end, uint32_t *number)
 {
     const char *at = text;
 
     for (*number = 0; at < end && *number < 0x8000000u; at++) {
         if (*at >= '0' && *at <= '9') {
-            *number = 16 * *number + (uint64_t)(*at - '0');
+            *number = 16 * *number + (uint32_t)(*at - '0');
         } else if (*at >= 'a' && *at <= 'f') {
-            *number = 16 * *number + (uint64_t)(*at - 'a' + 10);
+            *number = 16 * *number + (uint32_t)(*at - 'a' + 10);
         } else {
             break;
         }
@@ -1617,7 +1681,7 @@ static const char *header(const struct quorate_http *http, const char *name)
     }
     do {
         value++;
-    } while (value < http->line + http->line_length && (*value == ' ' || *value == '\t'));
+    } while (value < http->line + http->line_length && is_space(*value));
     return value;
 }
 
@@ -1630,7 +1694,7 @@ static bool http_is(const struct quorate_http *http, const char *value, const ch
 static void http_status(struct quorate_http *http)
 {
     const char *line = http->line;
-    uint64_t status = 0;
+    uint32_t status = 0;
 
     http->state = HTTP_BROKEN;
     if (http->line_length >= 12 && memcmp(line, "http/1.", 7) == 0 && line[8] == ' ' &&
@@ -1645,7 +1709,7 @@ static void http_header(struct quorate_http *http)
 {
     const char *end = http->line + http->line_length;
     const char *value;
-    uint64_t number;
+    uint32_t number;
 
     if ((value = header(http, "content-length")) != NULL) {
         /* Two lengths, or one that is none, and nobody knows where the answer ends. */
@@ -1661,7 +1725,7 @@ static void http_header(struct quorate_http *http)
     } else if ((value = header(http, "connection")) != NULL) {
         http->closes = http->closes || http_is(http, value, "close");
     } else if ((value = header(http, "retry-after")) != NULL && decimal(value, end, &number)) {
-        http->retry_after_s = (uint32_t)number;
+        http->retry_after_s = number;
     }
 }
 
@@ -1694,7 +1758,7 @@ static void http_line(struct quorate_http *http, struct quorate *client)
 {
     bool is_empty;
 
-    while (http->line_length > 0 && strchr("\r \t", http->line[http->line_length - 1]) != NULL) {
+    while (http->line_length > 0 && is_space(http->line[http->line_length - 1])) {
         http->line_length--;
     }
     is_empty = http->line_length == 0;
@@ -1745,11 +1809,11 @@ static void http_byte(struct quorate_http *http, struct quorate *client, char by
 static size_t http_body(struct quorate_http *http, struct quorate *client, const char *bytes, size_t length)
 {
     bool is_bounded = http->is_chunked || http->has_length;
-    size_t part = is_bounded && http->left < length ? (size_t)http->left : length;
+    size_t part = is_bounded && http->left < length ? http->left : length;
 
     quorate_answer_body(client, bytes, part);
     if (is_bounded) {
-        http->left -= part;
+        http->left -= (uint32_t)part;
         if (http->left == 0 && http->is_chunked) {
             http->state = HTTP_CHUNK_END;
         } else if (http->left == 0) {

@@ -32,7 +32,7 @@ enum quorate_result {
     QUORATE_OK = 0,
     QUORATE_FULL,    /* no room, and the oldest events are to be kept; counted in `dropped` */
     QUORATE_UNFIT,   /* a value outside its declaration, or too long for a record; counted in `unfit` */
-    QUORATE_STORAGE, /* the storage did not take it; counted in `failed` */
+    QUORATE_STORAGE, /* the storage could not be read or written; an event is counted in `failed` */
     QUORATE_CONFIG   /* the configuration cannot work; nothing was touched */
 };
 
@@ -134,8 +134,9 @@ struct quorate_config {
     char *batch;
     size_t batch_bytes;
     /* Number of this start, if the storage holds none yet: after that it counts by itself. One device must never use
-     * a number twice, or new events would be taken for copies of old ones: give a counter of yours, or random bits,
-     * if the storage can be wiped or is plain memory. 0 means 1; 31 bits are used. */
+     * a number twice, or new events would be taken for copies of old ones: give a counter of yours, the calendar's
+     * seconds, or random bits, if the storage can be wiped or is plain memory; else 1. 31 bits are used, and 0 is
+     * refused, for there is no value that is safe for all. */
     uint32_t boot;
     enum quorate_when_full when_full;
     /* Calendar time in milliseconds since 1970, or 0 while it is not known; NULL without such a clock. It dates events
@@ -203,6 +204,7 @@ struct quorate {
     struct quorate_handled handled;
     uint64_t now;                    /* uptime, in milliseconds */
     uint64_t started;                /* when the request under way was begun */
+    uint64_t flight_sum;             /* of the numbers of the events in the request under way */
     uint64_t due;                    /* when waiting events have lingered enough */
     uint64_t not_before;             /* back-off */
     struct quorate_place head;       /* no waiting event is before it */
@@ -223,10 +225,12 @@ struct quorate {
     uint8_t flight_lost;             /* so many of them, from the first, were dropped meanwhile */
     uint8_t rotation_failures;
     bool unsaved;
+    bool unreadable;                 /* the storage failed to read since this was last looked at */
 };
 
 /* Finds what earlier starts left in the storage. `config` stays the caller's and must outlive the client. `now_ms`: a
- * clock that counts on, from any value, and may wrap. QUORATE_CONFIG if the configuration cannot work. */
+ * clock that counts on, from any value, and may wrap. QUORATE_CONFIG if the configuration cannot work, QUORATE_STORAGE if
+ * the storage cannot be read now. */
 enum quorate_result quorate_init(struct quorate *client, const struct quorate_config *config, uint32_t now_ms);
 
 /* Takes one event. When QUORATE_OK comes back, it survives a power loss if the storage does. */
@@ -253,7 +257,7 @@ unsigned quorate_status(const struct quorate *client);
  */
 
 struct quorate_http {
-    uint64_t left;         /* of the body, or of a chunk */
+    uint32_t left;         /* of the body, or of a chunk */
     uint32_t retry_after_s;
     uint16_t status;
     uint8_t state;

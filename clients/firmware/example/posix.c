@@ -123,6 +123,8 @@ int main(int count, char **arguments)
     device_common_write(&(struct device_common){.serial_number = arguments[4]}, &writer);
     sockets_begin(&sockets, arguments[1], arguments[2], arguments[3]);
     config.common_bytes = writer.length;
+    /* The file may be lost, and the numbers of earlier starts with it. */
+    config.boot = (uint32_t)(calendar_ms(NULL) / 1000u);
     config.storage = storage_in_file(arguments[5], &file);
     config.transport = sockets_transport(&sockets);
     config.calendar_ms = calendar_ms;

@@ -25,10 +25,10 @@ static void must(bool holds, const char *what)
 
 static int flash_read(void *context, uint32_t address, void *bytes, uint32_t length)
 {
-    const struct flash *flash = context;
+    struct flash *flash = context;
 
     must(address <= FLASH_BYTES_MAX && length <= FLASH_BYTES_MAX - address, "read beyond its end");
-    if (flash->is_off) {
+    if (flash->is_off || (flash->read_failures != 0 && random_of(&flash->random) % flash->read_failures == 0)) {
         return -1;
     }
     memcpy(bytes, flash->bytes + address, length);

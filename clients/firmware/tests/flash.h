@@ -20,6 +20,7 @@ struct flash {
     uint32_t erases[256];
     uint32_t random;
     uint32_t erase_failures; /* so many erasures fail from now on */
+    uint32_t read_failures;  /* one of so many reads fails; 0: none */
     bool is_off;
 };
 

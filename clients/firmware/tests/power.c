@@ -48,6 +48,7 @@ static void start(struct device *device, const struct layout *layout)
     device->config.common_bytes = sizeof common - 1;
     device->config.batch = device->batch;
     device->config.batch_bytes = sizeof device->batch;
+    device->config.boot = 1;
     device->config.when_full = layout->when_full;
     CHECK_EQUAL(quorate_init(&device->client, &device->config, 0), QUORATE_OK);
 }

@@ -66,6 +66,7 @@ static void configure(void)
     config->common_bytes = sizeof common - 1;
     config->batch = device.batch;
     config->batch_bytes = 512 + below(BATCH_BYTES_MAX - 512);
+    config->boot = 1 + below(1000);
     config->when_full = below(2) == 0 ? QUORATE_DROP_OLDEST : QUORATE_DROP_NEWEST;
     config->batch_events = below(3) == 0 ? 1 + below(32) : 0;
     config->calendar_ms = below(2) == 0 ? calendar_ms : NULL;
@@ -76,7 +77,10 @@ static void start(void)
 {
     memset(&device.client, 0xa5, sizeof device.client);
     device.calendar = below(2) == 0 ? 0 : 1763770000000u;
-    CHECK_EQUAL(quorate_init(&device.client, &device.config, device.now), QUORATE_OK);
+    while (quorate_init(&device.client, &device.config, device.now) == QUORATE_STORAGE) {
+        CHECK(flash.read_failures > 0);
+        flash.read_failures = 2 * flash.read_failures;
+    }
     tally.starts++;
 }
 
@@ -142,6 +146,7 @@ static void act(void)
         quorate_flush(&device.client);
     } else if (act == 98) {
         flash.erase_failures = below(3) == 0 ? below(3) : 0;
+        flash.read_failures = below(3) == 0 ? 50 + below(500) : 0;
     } else if (flash.power == FLASH_FOR_EVER) {
         flash_on(&flash, below(4000));
     }
@@ -190,7 +195,7 @@ static void run(uint32_t number)
         act();
     }
     flash_on(&flash, FLASH_FOR_EVER);
-    flash.erase_failures = 0;
+    flash.erase_failures = flash.read_failures = 0;
     service.mood = MOOD_WELL;
     service.refuse_each = service.retry_each = service.bytes_max = 0;
     for (i = 0; i < 5000 && quorate_waiting(&device.client) > 0; i++) {

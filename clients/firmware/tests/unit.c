@@ -41,6 +41,7 @@ static void fresh(void)
     config.common_bytes = sizeof common - 1;
     config.batch = batch;
     config.batch_bytes = sizeof batch;
+    config.boot = 1;
     now = 1000;
     calendar = 0;
     CHECK_EQUAL(quorate_init(&client, &config, now), QUORATE_OK);
@@ -802,6 +803,9 @@ static void what_cannot_work_is_refused(void)
     config.batch_bytes = 250;
     CHECK_EQUAL(quorate_init(&client, &config, 0), QUORATE_CONFIG);
     fresh();
+    config.boot = 0;
+    CHECK_EQUAL(quorate_init(&client, &config, 0), QUORATE_CONFIG);
+    fresh();
     config.transport.send = NULL;
     CHECK_EQUAL(quorate_init(&client, &config, 0), QUORATE_CONFIG);
 }
@@ -833,6 +837,9 @@ static bool over_http(const char *answer, size_t part, bool closes, struct quora
 
 #define RECEIPT "{\"accepted\":2,\"refused\":[],\"refused_total\":0}"
 #define RECEIPT_BYTES "45"
+#define CHUNKED                                                                                                      \
+    "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n2C ; x=y\r\n"                                  \
+    "\"accepted\":2,\"refused\":[],\"refused_total\":0}\r\n0\r\nTrailer: x\r\n\r\n"
 
 static void answers_are_read_in_any_parts(void)
 {
@@ -840,8 +847,7 @@ static void answers_are_read_in_any_parts(void)
         "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: " RECEIPT_BYTES "\r\n\r\n" RECEIPT,
         "HTTP/1.1 202\r\ncontent-length:" RECEIPT_BYTES " \r\n\r\n" RECEIPT "HTTP/1.1 500 behind the end",
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 OK\nCONTENT-LENGTH: " RECEIPT_BYTES "\n\n" RECEIPT,
-        "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n2C ; x=y\r\n\"accepted\":2,\"refused\":[],"
-        "\"refused_total\":0}\r\n0\r\nTrailer: x\r\n\r\n",
+        CHUNKED,
     };
     struct quorate_http http;
     size_t i, part;

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Code, memory and stack of the client on Cortex-M: tests/sizes.py COMPILER FOLDER
+
+Code is what a firmware that does nothing else grows by: linked, with the parts of the C library that it needs, without
+its own main loop, driver and network. Stack is the deepest chain of calls without what callbacks take.
+"""
+
+import collections
+import pathlib
+import re
+import subprocess
+import sys
+
+COMPILER, FOLDER = sys.argv[1], pathlib.Path(sys.argv[2])
+TARGETS = {"Cortex-M0+": ["-mcpu=cortex-m0plus"], "Cortex-M4": ["-mcpu=cortex-m4"]}
+FLAGS = ["-mthumb", "-Os", "-std=c99", "-ffunction-sections", "-fdata-sections", "-I.", "-Iexample", "-Wall", "-Wextra",
+         "-Werror", "-Wconversion", "-pedantic"]
+# Measured only where something calls them.
+ENTRIES = ["quorate_init", "quorate_record", "quorate_step", "quorate_http_take"]
+
+
+def run(*command):
+    return subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def tool(name):
+    return COMPILER.removesuffix("gcc") + name
+
+
+def symbols(file):
+    """Size and kind of each symbol with a size."""
+    lines = (line.split() for line in run(tool("nm"), "-S", file).splitlines())
+    return {line[3]: (int(line[1], 16), line[2]) for line in lines if len(line) == 4}
+
+
+def deepest(graph):
+    """Bytes of stack below each function, from GCC's call graph."""
+    text = graph.read_text()
+    frames = {name: int(size) for name, size in
+              re.findall(r'title: "(?:[^":]*:)?(\w+)" label: "[^"]*\\n(\d+) bytes', text)}
+    calls = collections.defaultdict(set)
+    for caller, callee in re.findall(r'sourcename: "(?:[^":]*:)?(\w+)" targetname: "(?:[^":]*:)?(\w+)"', text):
+        calls[caller].add(callee)
+
+    def depth(name):
+        return frames.get(name, 0) + max((depth(callee) for callee in calls[name] if callee != name), default=0)
+
+    return {name: depth(name) for name in ENTRIES}
+
+
+def measure(name, cpu):
+    folder = FOLDER / cpu[0].partition("=")[2]
+    folder.mkdir(parents=True, exist_ok=True)
+    client, firmware, linked = folder / "quorate.o", folder / "firmware.o", folder / "firmware.elf"
+    run(COMPILER, *cpu, *FLAGS, "-fcallgraph-info=su", "-c", "quorate.c", "-o", client)
+    run(COMPILER, *cpu, *FLAGS, "-c", "tests/firmware.c", "-o", firmware)
+    run(COMPILER, *cpu, "-mthumb", "-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,-efirmware",
+        "-Wl,--unresolved-symbols=ignore-all", client, firmware, "-o", linked)
+    return linked, symbols(linked), deepest(folder / "quorate.ci")
+
+
+def main():
+    for name, cpu in TARGETS.items():
+        linked, sizes, stack = measure(name, cpu)
+        text = int(run(tool("size"), linked).splitlines()[1].split()[0])
+        own = {"firmware", "post", "poll", "cancel", "common"}
+        rest = sum(size for symbol, (size, _) in sizes.items() if symbol.split(".")[0] in own)
+        http = sum(size for symbol, (size, _) in sizes.items() if "http" in symbol and symbol != "http")
+        print(f"{name}: code {text - rest} bytes, of which HTTP {http}; "
+              f"struct quorate {sizes['client'][0]}, struct quorate_config {sizes['config'][0]}, "
+              f"struct quorate_http {sizes['http'][0]} bytes; "
+              f"stack {', '.join(f'{entry} {depth}' for entry, depth in stack.items())}")
+
+
+main()
