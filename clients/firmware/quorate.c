@@ -666,7 +666,7 @@ static void drop_sector(struct quorate *client, uint32_t sector)
     struct quorate_place place = {sector, 0};
     struct record event;
 
-    for (; find_record(client, &place, &event); place.offset += event.size) {
+    for (; find_record(client, &place, &event) && !client->unreadable; place.offset += event.size) {
         if (is_event(&event) && is_waiting(&client->handled, event.id)) {
             finish(client, event.id);
             client->counts.dropped++;
