@@ -740,6 +740,36 @@ static void damage_costs_what_is_damaged(void)
     CHECK_EQUAL(service.stored, 99);
 }
 
+static void damage_on_its_way_moves_no_answer(void)
+{
+    fresh();
+    record_many(1, 4);
+    quorate_flush(&client);
+    quorate_step(&client, now);
+    /* Behind the sector's first record and the first event: within the second. */
+    memset(flash.bytes + 48 + 150, 0x55, 8);
+    record(5);
+    quorate_step(&client, now);
+    CHECK_EQUAL(quorate_counts(&client).delivered, 0);
+    pass(2000);
+    exchange();
+    CHECK(service_stored(&service, 5));
+    CHECK_EQUAL(service.events_last, 4);
+}
+
+static void a_start_goes_on_where_the_last_one_ended(void)
+{
+    uint32_t i;
+
+    fresh();
+    for (i = 1; i <= 20; i++) {
+        record(i);
+        restart();
+    }
+    CHECK_EQUAL(flash.erases[0], 1);
+    CHECK_EQUAL(flash.erases[1], 0);
+}
+
 static void a_flash_that_fails_now_and_then_costs_one_event_each_time(void)
 {
     uint32_t failed = 0, i;
@@ -959,6 +989,8 @@ int main(void)
         TEST(starts_without_events_write_nothing),
         TEST(a_boot_number_is_never_used_twice),
         TEST(damage_costs_what_is_damaged),
+        TEST(damage_on_its_way_moves_no_answer),
+        TEST(a_start_goes_on_where_the_last_one_ended),
         TEST(a_flash_that_fails_now_and_then_costs_one_event_each_time),
         TEST(memory_is_storage_too),
         TEST(what_cannot_work_is_refused),
