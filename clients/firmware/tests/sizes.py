@@ -16,7 +16,8 @@ COMPILER, FOLDER = sys.argv[1], pathlib.Path(sys.argv[2])
 TARGETS = {"Cortex-M0+": ["-mcpu=cortex-m0plus"], "Cortex-M4": ["-mcpu=cortex-m4"]}
 FLAGS = ["-mthumb", "-Os", "-std=c99", "-ffunction-sections", "-fdata-sections", "-I.", "-Iexample", "-Wall", "-Wextra",
          "-Werror", "-Wconversion", "-pedantic"]
-# Measured only where something calls them.
+# All that the client may need beside what the compiler brings: nothing that allocates, prints or waits.
+NEEDED = {"memcmp", "memcpy", "memset", "strlen"}
 ENTRIES = ["quorate_init", "quorate_record", "quorate_step", "quorate_http_take"]
 
 
@@ -49,11 +50,19 @@ def deepest(graph):
     return {name: depth(name) for name in ENTRIES}
 
 
-def measure(name, cpu):
+def check_needs(client):
+    needed = {line.split()[-1] for line in run(tool("nm"), "-u", client).splitlines()}
+    other = {name for name in needed - NEEDED if not name.startswith("__")}
+    if other:
+        sys.exit(f"quorate.c needs {', '.join(sorted(other))}")
+
+
+def measure(cpu):
     folder = FOLDER / cpu[0].partition("=")[2]
     folder.mkdir(parents=True, exist_ok=True)
     client, firmware, linked = folder / "quorate.o", folder / "firmware.o", folder / "firmware.elf"
     run(COMPILER, *cpu, *FLAGS, "-fcallgraph-info=su", "-c", "quorate.c", "-o", client)
+    check_needs(client)
     run(COMPILER, *cpu, *FLAGS, "-c", "tests/firmware.c", "-o", firmware)
     run(COMPILER, *cpu, "-mthumb", "-nostartfiles", "--specs=nano.specs", "-Wl,--gc-sections", "-Wl,-efirmware",
         "-Wl,--unresolved-symbols=ignore-all", client, firmware, "-o", linked)
@@ -62,7 +71,7 @@ def measure(name, cpu):
 
 def main():
     for name, cpu in TARGETS.items():
-        linked, sizes, stack = measure(name, cpu)
+        linked, sizes, stack = measure(cpu)
         text = int(run(tool("size"), linked).splitlines()[1].split()[0])
         own = {"firmware", "post", "poll", "cancel", "common"}
         rest = sum(size for symbol, (size, _) in sizes.items() if symbol.split(".")[0] in own)
