@@ -1,0 +1,61 @@
+// A service of one's own for a test: the binary that QUORATE names, in a folder of its own, on free ports.
+import { execFile, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+export const binary = process.env.QUORATE;
+
+const run = promisify(execFile);
+
+async function freePort() {
+  const server = createServer();
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  const { port } = server.address();
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+/** A store made by `quorate init`, not running yet. */
+export async function init() {
+  const folder = mkdtempSync(join(tmpdir(), "quorate-web-"));
+  const { stdout } = await run(binary, ["init", "store"], { cwd: folder });
+  const store = join(folder, "store");
+  const file = join(store, "quorate.toml");
+  const ports = { ingest: await freePort(), query: await freePort(), operator: await freePort() };
+  const { ingest, query, operator } = ports;
+  const text = readFileSync(file, "utf8");
+  writeFileSync(file, text.replace(":8080", `:${ingest}`).replace(":8081", `:${query}`).replace(":9090", `:${operator}`));
+  let child;
+  return {
+    store,
+    key: stdout.match(/qd_\w+/)[0],
+    token: stdout.match(/qr_\w+/)[0],
+    ingest: `http://127.0.0.1:${ingest}`,
+    query: `http://127.0.0.1:${query}`,
+    operator: `http://127.0.0.1:${operator}`,
+    command: async (...words) => (await run(binary, ["--config", file, ...words], { maxBuffer: 1 << 28 })).stdout,
+    async status() {
+      return (await fetch(`${this.operator}/status`)).json();
+    },
+    async start() {
+      child = spawn(binary, ["--config", file, "run"], { stdio: "ignore" });
+      for (let tries = 0; tries < 200; tries++) {
+        const ready = await fetch(`${this.operator}/readyz`).catch(() => undefined);
+        if (ready?.ok) return;
+        await new Promise((done) => setTimeout(done, 100));
+      }
+      throw new Error("the service is not ready after 20 seconds");
+    },
+    async stop() {
+      if (child) {
+        const ended = new Promise((done) => child.once("exit", done));
+        child.kill("SIGINT");
+        await ended;
+      }
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,19 @@
+// The module, for pages that are bundled: the same code, started by a call instead of a tag.
+import { track, type Consent, type Quorate } from "./track";
+
+/** Where events go, and what they need. */
+export interface Options {
+  /** Public id of the site, as `quorate source add` named it. */
+  site: string;
+  /** Where Quorate takes events: `https://stats.example.org`. */
+  server: string;
+  /** Purpose that needs the visitor's consent; without it the purpose `website` stands unless objected to. */
+  consent?: string;
+  /** What the visitor has decided before. */
+  said?: Consent;
+}
+
+/** Starts to count this page, once. */
+export function start({ site, server, consent, said = {} }: Options): Quorate {
+  return track(new URL("/v1/events?site=" + site, server).href, consent ?? "website", consent != null, { ...said });
+}

@@ -1,0 +1,15 @@
+// The script of a page: <script defer src="https://stats.example.org/quorate.js" data-site="www.example.org"></script>
+import { track, type Consent, type Quorate } from "./track";
+
+declare global {
+  interface Window {
+    /** Before the script has run: calls that wait for it, and what the visitor has said. */
+    quorate?: Quorate & { q?: Parameters<Quorate>[]; said?: Consent };
+  }
+}
+
+const script = document.currentScript as HTMLScriptElement;
+const { site, to, consent } = script.dataset;
+const early = window.quorate;
+window.quorate = track(to || new URL("/v1/events?site=" + site, script.src).href, consent || "website", consent != null, early?.said || {});
+early?.q?.map((call) => window.quorate!(...call));

@@ -1,0 +1,68 @@
+// A site and a collector to try the tracker on. The collector answers as the door of Quorate does, and keeps what it got;
+// with QUORATE (the binary) it hands everything on to a real one, so that a test can ask what became of it.
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+
+const script = readFileSync(new URL("../dist/quorate.js", import.meta.url));
+const module = readFileSync(new URL("../dist/index.js", import.meta.url));
+
+const listen = (server) =>
+  new Promise((done) => server.listen(0, "127.0.0.1", () => done(server.address().port)));
+
+/** A page under a policy that allows one script and one connection: those of the collector. */
+const page = (collector, attributes, content) => `<!doctype html><html lang="en"><title>A page</title>
+<script defer src="${collector}/quorate.js" data-site="shop" ${attributes}></script>
+<body><h1>A page</h1>${content}</body></html>`;
+
+export async function open({ forward } = {}) {
+  const requests = [];
+  const collector = createServer(async (request, response) => {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const body = Buffer.concat(chunks).toString();
+    const { pathname } = new URL(request.url, "http://collector");
+    if (pathname === "/quorate.js" || pathname === "/index.js") {
+      response.writeHead(200, { "content-type": "text/javascript", "access-control-allow-origin": "*" });
+      return response.end(pathname === "/index.js" ? module : script);
+    }
+    requests.push({ method: request.method, url: request.url, headers: request.headers, body: body && JSON.parse(body) });
+    const answer = forward ? await forward(request, body) : { status: 202, body: "{}" };
+    response.writeHead(answer.status, {
+      "content-type": "application/json",
+      "access-control-allow-origin": request.headers.origin ?? "",
+      "access-control-allow-credentials": "true",
+    });
+    response.end(answer.body);
+  });
+  const collectorPort = await listen(collector);
+  const stats = `http://stats.example:${collectorPort}`;
+
+  const site = createServer((request, response) => {
+    const { pathname, searchParams } = new URL(request.url, "http://site");
+    const attributes = searchParams.has("asks") ? 'data-consent="website"' : "";
+    const long = '<p class="long">' + "line<br>".repeat(400) + "</p>";
+    const links = `<a id="in" href="/other">in</a> <a id="out" href="http://elsewhere.example:${collectorPort}/x?secret=1">out <b>there</b></a>`;
+    const policy = `default-src 'none'; script-src ${stats}; connect-src ${stats}; base-uri 'none'`;
+    response.writeHead(200, { "content-type": "text/html", "content-security-policy": policy });
+    response.end(page(stats, attributes, pathname === "/short" ? links : links + long));
+  });
+  const shop = `http://www.shop.example:${await listen(site)}`;
+  const close = () => {
+    for (const server of [collector, site]) {
+      server.closeAllConnections();
+      server.close();
+    }
+  };
+
+  /** All events so far, each with what its request says for all of them. */
+  const events = () =>
+    requests.filter(({ method }) => method === "POST").flatMap(({ body: { events, ...shared } }) => events.map((event) => ({ ...shared, ...event })));
+  /** Waits until `count` events have arrived, and a little longer for one too many. */
+  const arrived = async (count) => {
+    const until = Date.now() + 5_000;
+    while (events().length < count && Date.now() < until) await new Promise((done) => setTimeout(done, 20));
+    await new Promise((done) => setTimeout(done, 150));
+    return events();
+  };
+  return { stats, shop, requests, events, arrived, close };
+}

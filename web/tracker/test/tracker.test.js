@@ -1,0 +1,288 @@
+// The tracker on real pages, in Chromium, under a strict Content-Security-Policy.
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+
+import { launch } from "../../tools/browser.js";
+import { open } from "./pages.js";
+
+let browser;
+let place;
+let context;
+let page;
+let complaints;
+
+before(async () => (browser = await launch()));
+after(() => browser.close());
+beforeEach(async () => {
+  place = await open();
+  context = await browser.newContext();
+  page = await context.newPage();
+  complaints = [];
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+});
+afterEach(async () => {
+  await context.close();
+  place.close();
+  // Nothing thrown, and nothing against the policy of the page; it has no icon, and elsewhere there is nothing.
+  assert.deepEqual(complaints.filter((text) => !/favicon|ERR_INTERNET_DISCONNECTED/.test(text)), []);
+});
+
+/** On a slow machine a page may be seen long enough for a report of the stay: that is another test's. */
+const views = (events) => events.filter(({ name }) => name !== "engagement");
+const names = (events) => events.map(({ name }) => name);
+const signal = (name, value) =>
+  page.addInitScript(([name, value]) => Object.defineProperty(Navigator.prototype, name, { get: () => value }), [name, value]);
+/** Leaves the page, so that it is hidden and reports. */
+const leave = () => page.goto("about:blank");
+
+test("a page view says where, and whence, and no more", async () => {
+  await page.goto(`${place.shop}/blog/first?email=ada@example.org&utm_source=news&utm_campaign=spring#token=1`, {
+    referer: "http://mail.example/inbox?to=ada@example.org",
+  });
+  const [view, ...more] = await place.arrived(1);
+  assert.deepEqual(more, []);
+  const { id, time, sent, ...rest } = view;
+  assert.deepEqual(rest, {
+    type: "web",
+    name: "pageview",
+    url: `${place.shop}/blog/first?utm_source=news&utm_campaign=spring`,
+    referrer: "http://mail.example",
+    consent: {},
+    signals: { gpc: false, dnt: false },
+  });
+  assert.match(id, /^0\.[a-z0-9]+$/);
+  assert.ok(time <= sent && sent <= Date.now());
+  const [request, ...others] = place.requests;
+  assert.deepEqual(others, [], "no preflight");
+  assert.equal(request.url, "/v1/events?site=shop");
+  assert.match(request.headers["content-type"], /^text\/plain/);
+  assert.equal(request.headers.origin, place.shop);
+  assert.equal(request.headers.cookie, undefined);
+});
+
+test("nothing is stored in the browser", async () => {
+  await page.goto(`${place.shop}/?asks`);
+  await page.evaluate(() => window.quorate.consent({ website: true }));
+  await place.arrived(1);
+  const stored = await page.evaluate(async () => ({
+    cookie: document.cookie,
+    local: localStorage.length,
+    session: sessionStorage.length,
+    databases: (await indexedDB.databases()).length,
+  }));
+  assert.deepEqual(stored, { cookie: "", local: 0, session: 0, databases: 0 });
+  assert.deepEqual(await context.cookies(), []);
+});
+
+test("pages of one document are views of their own", async () => {
+  await page.goto(`${place.shop}/a`, { referer: "http://mail.example/" });
+  await page.evaluate(() => {
+    history.pushState({}, "", "/b");
+    history.pushState({}, "", "/b?page=2#end");
+    history.replaceState({}, "", "/c");
+    history.replaceState({ scroll: 10 }, "");
+  });
+  await place.arrived(3);
+  await page.goBack();
+  const events = views(await place.arrived(4));
+  // Two went back: `/c` took the place of the second `/b`.
+  assert.deepEqual(events.map(({ url }) => new URL(url).pathname), ["/a", "/b", "/c", "/b"]);
+  assert.deepEqual(names(events), Array(4).fill("pageview"));
+  assert.deepEqual(events.map(({ referrer }) => referrer), ["http://mail.example", null, null, null].map((of) => of ?? undefined));
+  assert.equal(new Set(events.map(({ id }) => id)).size, 4);
+});
+
+test("a page that comes back from the cache is another view", async () => {
+  await page.goto(`${place.shop}/a`);
+  await page.evaluate(() => {
+    dispatchEvent(new PageTransitionEvent("pageshow", { persisted: false }));
+    dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+  });
+  assert.deepEqual(names(await place.arrived(2)), ["pageview", "pageview"]);
+});
+
+test("a site of one's own is no referrer", async () => {
+  await page.goto(`${place.shop}/a`);
+  await page.click("#in");
+  const events = views(await place.arrived(2));
+  assert.deepEqual(events.map(({ referrer }) => referrer ?? null), [null, null]);
+});
+
+test("links that lead away are counted, not where to", async () => {
+  await page.goto(`${place.shop}/short`);
+  await page.evaluate(() => addEventListener("click", (event) => event.preventDefault()));
+  for (const selector of ["#in", "h1", "#out b"]) await page.click(selector);
+  await page.click("#out", { button: "middle" });
+  await page.click("#out", { button: "right" });
+  const events = views(await place.arrived(3));
+  assert.deepEqual(names(events), ["pageview", "outbound_link", "outbound_link"]);
+  assert.ok(!JSON.stringify(place.requests.map(({ body }) => body)).includes("secret"));
+});
+
+test("time in use and depth of reading", async () => {
+  await page.clock.install();
+  await page.goto(`${place.shop}/long`);
+  await page.clock.fastForward(10_000);
+  await page.mouse.move(10, 10);
+  const half = () => scrollTo(0, document.documentElement.scrollHeight / 2 - innerHeight);
+  await page.evaluate(half);
+  await page.clock.fastForward(5_000);
+  await page.mouse.move(20, 20);
+  // Away from the keyboard for an hour: of it half a minute may have been reading.
+  await page.clock.fastForward(3_600_000);
+  await leave();
+  const [, stay, ...more] = await place.arrived(2);
+  assert.deepEqual(more, []);
+  assert.equal(stay.name, "engagement");
+  assert.ok(Math.abs(stay.engaged - 45_000) < 2_000, String(stay.engaged));
+  assert.ok(Math.abs(stay.scroll_depth - 50) <= 2, String(stay.scroll_depth));
+  assert.equal(new URL(stay.url).pathname, "/long");
+});
+
+test("the stay on a page of one document belongs to that page", async () => {
+  await page.clock.install();
+  await page.goto(`${place.shop}/a`);
+  await page.clock.fastForward(4_000);
+  await page.evaluate(() => history.pushState({}, "", "/b"));
+  await page.clock.fastForward(2_000);
+  await leave();
+  const events = await place.arrived(4);
+  assert.deepEqual(
+    events.map(({ name, url }) => `${name} ${new URL(url).pathname}`),
+    ["pageview /a", "engagement /a", "pageview /b", "engagement /b"],
+  );
+  assert.ok(Math.abs(events[1].engaged - 4_000) < 1_000 && Math.abs(events[3].engaged - 2_000) < 1_000);
+});
+
+test("a page that was hardly seen reports no stay", async () => {
+  await page.clock.setFixedTime(new Date());
+  await page.goto(`${place.shop}/a`);
+  await leave();
+  assert.deepEqual(names(await place.arrived(1)), ["pageview"]);
+});
+
+test("events of the site's own", async () => {
+  await page.addInitScript(() => (window.quorate = { q: [["login"]] }));
+  await page.goto(`${place.shop}/a`);
+  await page.waitForFunction(() => typeof window.quorate === "function");
+  await page.evaluate(() => window.quorate("signup", { plan: "pro" }));
+  const events = await place.arrived(3);
+  assert.deepEqual(names(events), ["pageview", "login", "signup"]);
+  assert.equal(events[2].plan, "pro");
+  assert.equal(events[2].url, `${place.shop}/a?`);
+});
+
+for (const [name, value, said] of [
+  ["globalPrivacyControl", true, { gpc: true, dnt: false }],
+  ["doNotTrack", "1", { gpc: false, dnt: true }],
+]) {
+  test(`${name}: the event counts and says nothing else`, async () => {
+    await signal(name, value);
+    await page.clock.install();
+    await page.goto(`${place.shop}/private?utm_source=news`, { referer: "http://mail.example/" });
+    await page.evaluate(() => {
+      // A grant does not outweigh the signal.
+      window.quorate.consent({ website: true });
+      window.quorate("signup", { plan: "pro" });
+    });
+    await page.clock.fastForward(20_000);
+    await leave();
+    const events = await place.arrived(2);
+    assert.deepEqual(names(events), ["pageview", "signup"], "nothing is measured of the stay");
+    for (const event of events) {
+      assert.deepEqual(event.signals, said);
+      assert.deepEqual(Object.keys(event).sort(), ["consent", "id", "name", "sent", "signals", "time", "type"]);
+    }
+  });
+}
+
+test("where consent is needed, events wait for it", async () => {
+  await page.goto(`${place.shop}/a?asks`);
+  await page.evaluate(() => window.quorate("signup"));
+  assert.deepEqual(await place.arrived(0), []);
+  await page.evaluate(() => window.quorate.consent({ website: { granted: true, version: "2026-01-01" } }));
+  const events = await place.arrived(2);
+  assert.deepEqual(names(events), ["pageview", "signup"]);
+  for (const { consent, url } of events) {
+    assert.deepEqual(consent, { website: { granted: true, version: "2026-01-01" } });
+    assert.ok(url);
+  }
+});
+
+test("consent that is withdrawn ends it", async () => {
+  await page.clock.install();
+  await page.goto(`${place.shop}/a?asks`);
+  await page.evaluate(() => window.quorate.consent({ website: true }));
+  await place.arrived(1);
+  await page.clock.fastForward(9_000);
+  await page.evaluate(() => {
+    window.quorate.consent({ website: false });
+    history.pushState({}, "", "/b");
+  });
+  const events = await place.arrived(2);
+  await leave();
+  assert.deepEqual(names(await place.arrived(2)), ["pageview", "pageview"]);
+  assert.ok(events[0].url);
+  assert.deepEqual(events[1].consent, { website: false });
+  assert.equal(events[1].url, undefined);
+});
+
+test("a decision of an earlier page holds from the first event on", async () => {
+  await page.addInitScript(() => (window.quorate = { said: { website: false } }));
+  await page.goto(`${place.shop}/a`);
+  const [view] = await place.arrived(1);
+  assert.deepEqual([view.name, view.consent, view.url], ["pageview", { website: false }, undefined]);
+});
+
+test("who refuses, or leaves without a decision, is counted and nothing else", async () => {
+  await page.goto(`${place.shop}/a?asks`);
+  await leave();
+  await page.goto(`${place.shop}/a?asks`);
+  await page.evaluate(() => window.quorate.consent({ website: { granted: false } }));
+  const events = await place.arrived(2);
+  assert.deepEqual(names(events), ["pageview", "pageview"]);
+  for (const { url, referrer } of events) assert.deepEqual([url, referrer], [undefined, undefined]);
+});
+
+test("offline, events wait in memory, and go when the network is back", async () => {
+  await page.goto(`${place.shop}/a`);
+  await place.arrived(1);
+  await context.setOffline(true);
+  await page.evaluate(() => {
+    history.pushState({}, "", "/b");
+    for (let count = 0; count < 200; count++) window.quorate("search");
+  });
+  assert.equal((await place.arrived(0)).length, 1);
+  await page.waitForTimeout(300);
+  await context.setOffline(false);
+  const events = (await place.arrived(101)).slice(1);
+  assert.equal(events.length, 100, "the oldest went first");
+  assert.equal(place.requests.length, 2, "in one request");
+  assert.ok(events.every(({ time, sent }) => sent - time >= 200), "by one clock, so that the server can tell when");
+});
+
+test("where a beacon is refused, fetch sends it, and keeps what failed", async () => {
+  await page.addInitScript(() => {
+    Navigator.prototype.sendBeacon = () => false;
+    const own = fetch;
+    let calls = 0;
+    window.fetch = (...call) => (calls++ ? own(...call) : Promise.reject(new TypeError("no network")));
+  });
+  await page.goto(`${place.shop}/a`);
+  assert.deepEqual(await place.arrived(0), []);
+  await page.evaluate(() => window.quorate("signup"));
+  assert.deepEqual(names(await place.arrived(2)), ["pageview", "signup"]);
+  assert.deepEqual(place.requests.map(({ method }) => method), ["POST"], "no preflight");
+  assert.match(place.requests[0].headers["content-type"], /^text\/plain/);
+});
+
+test("the module does the same, started by a call", async () => {
+  await page.goto(`${place.stats}/nothing`);
+  await page.evaluate(async (stats) => {
+    const { start } = await import(`${stats}/index.js`);
+    start({ site: "shop", server: stats })("signup");
+  }, place.stats);
+  const events = (await place.arrived(2)).slice(-2);
+  assert.deepEqual(names(events), ["pageview", "signup"]);
+});
