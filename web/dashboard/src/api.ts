@@ -1,0 +1,213 @@
+// What the service answers, and how it is asked. Only the service that served this page is ever asked.
+
+/** Length of the periods of a statistic. */
+export type Every = "hour" | "day" | "week" | "epoch";
+
+/** What may be asked of a statistic: an item of `GET /v1/statistics`. */
+export interface Statistic {
+  name: string;
+  title: string;
+  measures: string[];
+  groupings: string[][];
+  every: Every;
+  /** End of the last released period; null before the first. */
+  complete_until: string | null;
+  /** When the next period closes. */
+  closes_at?: string;
+  /** What contributors are called, from services that say it. */
+  contributors?: string;
+  /** Family that it is made of, from services that say it. */
+  family?: string;
+}
+
+/** What protects an answer. */
+export interface Privacy {
+  mechanism: string;
+  min_contributors?: number;
+  rounding?: number;
+  rho?: number;
+  epsilon?: number;
+  delta?: number;
+  hidden_groups: boolean;
+  note: string;
+}
+
+export type Row = { period_start: string; period_end: string } & Record<string, string | number | null>;
+
+export interface Answer {
+  complete_until: string | null;
+  privacy: Privacy;
+  rows: Row[];
+}
+
+/** A question in the words of `statistics.toml`. */
+export interface Question {
+  from: string;
+  measures?: string[];
+  by: string[];
+  where?: Record<string, string>;
+  between: [string, string];
+}
+
+/** Counts of one family since the service started; of what belongs to no family, if `family` is null. */
+export interface LiveFamily {
+  family: string | null;
+  accepted: number;
+  per_minute?: number;
+  refused: Record<string, number>;
+  undeclared: number;
+  notes?: Record<string, number>;
+}
+
+/** `GET /v1/live`. */
+export interface Live {
+  since: string | null;
+  last_event: string | null;
+  /** Where events are posted, as senders reach it. */
+  ingest: string | null;
+  families: LiveFamily[];
+}
+
+/** A declared field: what comes in, and what is left of it. */
+export interface PolicyField {
+  name: string;
+  about: string;
+  category: string;
+  /** Where its value comes from: "event", "address", "user agent", "url", … */
+  source: string;
+  /** What is kept, in words: "path, without query and identifiers"; null where nothing is. */
+  kept: string | null;
+  purposes: string[];
+  /** From when on it is dropped. */
+  expires: string | null;
+}
+
+export interface PolicyFamily {
+  name: string;
+  /** What contributors are called. */
+  called: string;
+  /** How they are told apart, in words. */
+  told: string;
+  /** How long a pseudonym means anything. */
+  epoch_ms: number;
+  /** How long after it came a row is gone at the latest. */
+  gone_after_ms: number;
+  grain_ms: number;
+  late_ms: number;
+  fields: PolicyField[];
+}
+
+/** Counts of everything that was ever received, from the ledger. */
+export interface Outcomes {
+  family: string | null;
+  received: number;
+  stored: number;
+  duplicate: number;
+  expired: number;
+  suppressed?: number;
+  refused: Record<string, number>;
+  notes: Record<string, number>;
+}
+
+/** Keys of one use, from the ledger. */
+export interface Keys {
+  use: string;
+  family: string | null;
+  alive: number;
+  destroyed: number;
+  oldest_alive: string | null;
+  last_destroyed: string | null;
+}
+
+/** `GET /v1/policy`: the package and the ledger, and no row. */
+export interface Policy {
+  controller: string;
+  version: string;
+  digest: string;
+  residency: string | null;
+  answer_within_days: number;
+  purposes: { name: string; basis: string; source: string; notice: string }[];
+  /** What is never taken, in words. */
+  refused: string[];
+  families: PolicyFamily[];
+  keys: Keys[];
+  outcomes: Outcomes[];
+}
+
+/** An answer that is none: with the service's own words where it had some. */
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+const AGE_MS = 60_000;
+
+export class Api {
+  private readonly answers = new Map<string, { at: number; answer: Promise<Answer> }>();
+
+  constructor(readonly token: string) {}
+
+  statistics(): Promise<Statistic[]> {
+    return this.get("v1/statistics");
+  }
+
+  /** Null from services that tell no live counts. */
+  live(): Promise<Live | null> {
+    return this.perhaps("v1/live");
+  }
+
+  /** Null from services that do not tell it. */
+  policy(): Promise<Policy | null> {
+    return this.perhaps("v1/policy");
+  }
+
+  private async perhaps<T>(path: string): Promise<T | null> {
+    try {
+      return await this.get<T>(path);
+    } catch (error) {
+      if (error instanceof Refused && error.status === 404) return null;
+      throw error;
+    }
+  }
+
+  /** Asks, or gives what was answered within the last minute. */
+  ask(question: Question): Promise<Answer> {
+    const key = JSON.stringify(question);
+    const known = this.answers.get(key);
+    if (known && Date.now() - known.at < AGE_MS) return known.answer;
+    const answer = this.send("v1/query", question, "application/json").then((response) => response.json() as Promise<Answer>);
+    this.answers.set(key, { at: Date.now(), answer });
+    answer.catch(() => this.answers.delete(key));
+    return answer;
+  }
+
+  async download(question: Question, mediaType: string): Promise<Blob> {
+    return (await this.send("v1/query", question, mediaType)).blob();
+  }
+
+  private async get<T>(path: string): Promise<T> {
+    return (await this.request(path, {})).json() as Promise<T>;
+  }
+
+  private send(path: string, body: unknown, accept: string): Promise<Response> {
+    return this.request(path, { method: "POST", body: JSON.stringify(body), headers: { Accept: accept } });
+  }
+
+  private async request(path: string, options: RequestInit): Promise<Response> {
+    const headers = { ...options.headers, Authorization: `Bearer ${this.token}` };
+    let response: Response;
+    try {
+      response = await fetch(path, { ...options, headers, credentials: "omit", cache: "no-store" });
+    } catch {
+      throw new Refused(0, "The service cannot be reached.");
+    }
+    if (response.ok) return response;
+    const said = await response.json().catch(() => null);
+    const message = typeof said?.message === "string" ? said.message : `The service answered ${response.status}.`;
+    throw new Refused(response.status, message);
+  }
+}

@@ -1,0 +1,94 @@
+// Who may read, and which page is shown.
+
+import { Api, Refused, type Statistic } from "./api";
+import { fill } from "./dom";
+import { format, parse } from "./route";
+import { applyTheme, forget, frame, remember, restore, session } from "./shell";
+import { live } from "./views/live";
+import { overview } from "./views/overview";
+import { protection } from "./views/protection";
+import { setup } from "./views/setup";
+import { signIn } from "./views/sign-in";
+import { statistic } from "./views/statistic";
+
+const root = document.querySelector("#app")!;
+let api: Api | null = null;
+let statistics: Statistic[] = [];
+let leaving = new AbortController();
+/** Where the page last was: the same page with another view keeps the focus where it is. */
+let shown = "";
+
+applyTheme();
+
+function signOut(why?: string): void {
+  session.token = null;
+  api = null;
+  statistics = [];
+  shown = "";
+  show(why);
+}
+
+async function enter(token: string, byHand = true): Promise<void> {
+  const candidate = new Api(token);
+  statistics = await candidate.statistics();
+  api = candidate;
+  // Needed by every page that follows: fetched while the first answers are awaited.
+  void import("./charts");
+  session.token = token;
+  show();
+  if (byHand) document.querySelector<HTMLElement>("#main")?.focus();
+}
+
+/** Forgets the token when the service does not take it any more. */
+function failed(error: unknown): void {
+  if (error instanceof Refused && (error.status === 401 || error.status === 403)) signOut(error.message);
+  else console.error(error);
+}
+
+function show(why?: string): void {
+  leaving.abort();
+  leaving = new AbortController();
+  const left = leaving.signal;
+  if (!api) {
+    fill(frame(root, null, () => {}), signIn(enter, why));
+    document.title = "Sign in · Quorate";
+    return;
+  }
+  const reader = api;
+  const view = parse(location.hash);
+  const empty = statistics.every(({ complete_until }) => complete_until === null);
+  // Before anything is released there is nothing to see but how to begin.
+  if (empty && view.page === "overview") view.page = "setup";
+  const refresh = async () => {
+    const before = JSON.stringify(statistics);
+    const now = await reader.statistics();
+    if (left.aborted) return now;
+    statistics = now;
+    const begins = empty && now.some(({ complete_until }) => complete_until !== null);
+    if (begins) {
+      history.replaceState(null, "", format({ ...view, page: "overview" }));
+      show();
+    } else if (view.page === "overview" && JSON.stringify(now) !== before) show();
+    return now;
+  };
+  const place = { api: reader, statistics, view, left, refresh };
+  const here = `${view.page}/${view.statistic ?? ""}`;
+  if (here === shown) remember();
+  else forget();
+  const main = frame(root, view.page, () => signOut());
+  const pages = { overview, statistic, live, protection, setup };
+  const title = pages[view.page](main, place, failed);
+  document.title = `${title} · Quorate`;
+  if (here === shown) restore(main);
+  else if (shown !== "") {
+    scrollTo(0, 0);
+    main.focus();
+  }
+  shown = here;
+}
+
+addEventListener("hashchange", () => show());
+
+const known = session.token;
+if (known === null) show();
+else enter(known, false).catch((error: unknown) => (error instanceof Refused && error.status ? signOut(error.message) : signOut("The service cannot be reached.")));

@@ -1,0 +1,169 @@
+// From rows to what is drawn: periods in order, a group each, and the same of the span before. Plain functions of values.
+
+import type { Answer, Every, Row, Statistic } from "./api";
+import type { View } from "./route";
+import { DAY_MS, lengthOf } from "./time";
+
+/** A value in a period; null where it is not shown. */
+export interface Point {
+  start: number;
+  end: number;
+  value: number | null;
+  /** Ends of the interval, where the mechanism gives one. */
+  low?: number;
+  high?: number;
+}
+
+export interface Group {
+  /** Its values of the dimensions, in order. */
+  values: string[];
+  key: string;
+  points: Point[];
+  /** The span before, its periods moved to those of `points`. */
+  before: Point[];
+  /** Mean of the shown periods; counts of contributors cannot be added up over periods. */
+  mean: number | null;
+  meanBefore: number | null;
+  /** Periods in which it is shown. */
+  shown: number;
+}
+
+export interface Picture {
+  from: number;
+  to: number;
+  /** Length of a period. */
+  length: number;
+  periods: number;
+  /** The largest first. */
+  groups: Group[];
+  /** Ends of the periods of which something is missing in the only group. */
+  gaps: { start: number; end: number }[];
+}
+
+/** A span of time, whole periods, and the one before it. */
+export interface Span {
+  from: number;
+  to: number;
+  before: number;
+  length: number;
+}
+
+/** The span that a view asks of a statistic, or null before its first release. */
+export function spanOf(view: View, statistic: Pick<Statistic, "every" | "complete_until">, epochMs?: number): Span | null {
+  if (statistic.complete_until === null) return null;
+  const length = lengthOf(statistic.every, epochMs);
+  const until = Date.parse(statistic.complete_until);
+  if ("last" in view.span) {
+    const periods = Math.max(1, Math.floor((view.span.last * DAY_MS) / length));
+    const from = until - periods * length;
+    return { from, to: until, before: from - periods * length, length };
+  }
+  // Whole periods: a week that began before the first day is left out, one that ends after the last is too.
+  const [first, last] = [Date.parse(view.span.from), Date.parse(view.span.to) + DAY_MS];
+  const from = until - Math.floor((until - first) / length) * length;
+  const to = Math.min(until, until - Math.ceil((until - last) / length) * length);
+  if (to <= from) return { from, to: from + length, before: from - length, length };
+  return { from, to, before: 2 * from - to, length };
+}
+
+export const keyOf = (values: string[]) => values.join(" · ");
+
+/** Puts the rows of an answer into periods and groups. */
+export function picture(answer: Answer, by: string[], measure: string, span: Span): Picture {
+  const { from, to, before, length } = span;
+  const periods = Math.round((to - from) / length);
+  const groups = new Map<string, Group>();
+  const empty = () =>
+    Array.from({ length: periods }, (_, index): Point => {
+      const start = from + index * length;
+      return { start, end: start + length, value: null };
+    });
+  for (const row of answer.rows) {
+    const start = Date.parse(row.period_start);
+    if (start < before || start >= to) continue;
+    const values = by.map((name) => String(row[name] ?? ""));
+    const key = keyOf(values);
+    let group = groups.get(key);
+    if (!group) {
+      group = { values, key, points: empty(), before: empty(), mean: null, meanBefore: null, shown: 0 };
+      groups.set(key, group);
+    }
+    const [side, origin] = start >= from ? [group.points, from] : [group.before, before];
+    const point = side[Math.round((start - origin) / length)];
+    if (point) read(row, measure, point);
+  }
+  for (const group of groups.values()) {
+    group.mean = mean(group.points);
+    group.meanBefore = mean(group.before);
+    group.shown = group.points.filter(({ value }) => value !== null).length;
+  }
+  const sorted = [...groups.values()]
+    .filter(({ shown }) => shown > 0)
+    .sort((a, b) => (b.mean ?? 0) - (a.mean ?? 0) || a.key.localeCompare(b.key));
+  const only = sorted.length === 1 ? sorted[0]!.points : [];
+  return { from, to, length, periods, groups: sorted, gaps: spans(only) };
+}
+
+function read(row: Row, measure: string, point: Point): void {
+  const number = (name: string) => (typeof row[name] === "number" ? (row[name] as number) : undefined);
+  point.value = number(measure) ?? null;
+  const [low, high] = [number(`${measure}_low`), number(`${measure}_high`)];
+  if (low !== undefined && high !== undefined) Object.assign(point, { low, high });
+}
+
+export function mean(points: Point[]): number | null {
+  const values = points.flatMap(({ value }) => (value === null ? [] : [value]));
+  return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** Runs of periods without a value. */
+function spans(points: Point[]): { start: number; end: number }[] {
+  const runs: { start: number; end: number }[] = [];
+  for (const { start, end, value } of points) {
+    if (value !== null) continue;
+    const last = runs.at(-1);
+    if (last && last.end === start) last.end = end;
+    else runs.push({ start, end });
+  }
+  return runs;
+}
+
+/** The last period that has a value. */
+export function latest(points: Point[]): Point | null {
+  return points.findLast(({ value }) => value !== null) ?? null;
+}
+
+/** A statistic's grouping that a view asks for, or its first choice: the total, else the first. */
+export function groupingOf(statistic: Statistic, wanted?: string[]): string[] {
+  const same = (grouping: string[]) =>
+    wanted !== undefined && grouping.length === wanted.length && grouping.every((name) => wanted.includes(name));
+  const groupings = statistic.groupings;
+  return groupings.find(same) ?? groupings.find((grouping) => grouping.length === 0) ?? groupings[0] ?? [];
+}
+
+/** The measure that a statistic is about: its contributors if the title speaks of them, else what is measured of them. */
+export function mainMeasure(statistic: Statistic, contributors: string): string {
+  const other = statistic.measures.find((name) => name !== contributors);
+  const isOfContributors = statistic.title.toLowerCase().includes(contributors.toLowerCase());
+  return (isOfContributors ? statistic.measures.find((name) => name === contributors) : other) ?? statistic.measures[0]!;
+}
+
+/** Length of an epoch, by rows that have one. */
+export function epochOf(every: Every, rows: Row[]): number | undefined {
+  const row = rows.at(-1);
+  return every === "epoch" && row ? Date.parse(row.period_end) - Date.parse(row.period_start) : undefined;
+}
+
+/** The question as SQL over the statistic's table. */
+export function sql(statistic: string, by: string[], measures: string[], from: number, to: number): string {
+  const name = (text: string) => (/^[a-z_][a-z0-9_]*$/.test(text) ? text : `"${text.replaceAll('"', '""')}"`);
+  const time = (ms: number) => `timestamp '${new Date(ms).toISOString().replace(".000Z", "Z")}'`;
+  return [
+    `select ${["period_start", ...by, ...measures].map(name).join(", ")}`,
+    `from ${name(statistic)}`,
+    `where grouping = '${by.join(", ").replaceAll("'", "''")}'`,
+    `  and period_start >= ${time(from)}`,
+    `  and period_start < ${time(to)}`,
+    `order by ${["period_start", ...by].map(name).join(", ")}`,
+  ].join("\n");
+}

@@ -1,0 +1,94 @@
+// Every statistic at a glance: its mean, how it changed, and its course.
+
+import type { Answer, Privacy, Statistic } from "../api";
+import { h } from "../dom";
+import { epochOf, groupingOf, mainMeasure, picture, spanOf } from "../model";
+import { type Place, asked, drawn, linkTo } from "../shell";
+import * as time from "../time";
+import * as words from "../words";
+import { spanControls } from "./controls";
+
+const SHOWN = 4;
+
+export function overview(main: HTMLElement, place: Place, failed: (error: unknown) => void): string {
+  const { statistics, view, left } = place;
+  const families = Map.groupBy(statistics, (statistic) => words.sentence(statistic.family?.replaceAll("_", " ") ?? words.contributors(statistic)));
+  const sections = [...families].map(([name, own]) =>
+    h("section", {}, h("h2", {}, name), h("ul", { class: "cards" }, own.map((statistic) => h("li", {}, card(statistic, place, failed))))),
+  );
+  main.append(
+    h("div", { class: "head" }, h("h1", {}, "Statistics"), h("div", { class: "controls", role: "group", "aria-label": "Span of time" }, spanControls(view))),
+    ...sections,
+  );
+  const timer = setInterval(() => place.refresh().catch(failed), 60_000);
+  left.addEventListener("abort", () => clearInterval(timer));
+  return "Statistics";
+}
+
+function card(statistic: Statistic, place: Place, failed: (error: unknown) => void): HTMLElement {
+  const { api, view, left } = place;
+  const by = groupingOf(statistic);
+  const who = words.contributors(statistic);
+  const measure = mainMeasure(statistic, who);
+  const average = words.average(measure, time.periods(statistic.every, 1), time.periods(statistic.every, 2));
+  const body = h("div", { class: "body" });
+  const link = h("a", { href: linkTo({ page: "statistic", statistic: statistic.name }) }, statistic.title);
+  const article = h("article", { class: "card" }, h("h3", {}, link), body);
+  const span = spanOf(view, statistic);
+  if (!span) {
+    const closes = statistic.closes_at && Date.parse(statistic.closes_at);
+    body.append(
+      h("p", { class: "about" }, "Nothing is released yet.", closes ? ` The first ${statistic.every} that can be closes ${time.distance(closes, Date.now())}.` : ""),
+    );
+    return article;
+  }
+  const between: [string, string] = [time.iso(view.compare ? span.before : span.from), time.iso(span.to)];
+  const draw = (answer: Answer) => {
+    const exact = spanOf(view, statistic, epochOf(statistic.every, answer.rows)) ?? span;
+    const found = picture(answer, by, measure, exact);
+    const [first] = found.groups;
+    const foot = [notes(statistic, answer.privacy, who)];
+    if (!first) return [h("p", { class: "about" }, `Nothing is shown of this span: it had fewer than ${answer.privacy.min_contributors} ${who}, or no events.`), foot];
+    if (by.length > 0) {
+      const largest = first.mean ?? 1;
+      const rows = found.groups.slice(0, SHOWN).map((group) =>
+        h(
+          "li",
+          {},
+          h("span", { class: "name" }, group.values.map((value, index) => words.group(by[index]!, value)).join(" · ")),
+          h("span", { class: "number" }, words.value(measure, group.mean)),
+          h("span", { class: "bar", "--part": (group.mean ?? 0) / largest, "aria-hidden": "true" }),
+        ),
+      );
+      const more = found.groups.length - rows.length;
+      return [
+        h("p", { class: "about" }, `${words.sentence(average)}, by ${by.map(words.dimension).join(", ")}`),
+        h("ol", { class: "bars" }, rows),
+        more > 0 && h("p", { class: "about" }, `and ${more} more`),
+        foot,
+      ];
+    }
+    const change = view.compare ? words.changed(first.mean, first.meanBefore) : null;
+    const summary = `${statistic.title}: ${words.value(measure, first.mean)} on average, ${time.range(exact.from, exact.to)}`;
+    const chart = h("div", { class: "spark" });
+    drawn(chart, left, async (width) => (await import("../charts")).spark(found, first, width, 64, summary));
+    return [
+      h(
+        "p",
+        { class: "figure" },
+        h("strong", {}, words.value(measure, first.mean)),
+        h("span", { class: "about" }, ` ${average}`),
+        change !== null && h("span", { class: "change" }, change, h("span", { class: "unseen" }, " against the span before")),
+      ),
+      chart,
+      foot,
+    ];
+  };
+  asked(body, left, () => api.ask({ from: statistic.name, by, between }), draw).catch(failed);
+  return article;
+}
+
+function notes(statistic: Statistic, privacy: Privacy, who: string): Node {
+  const until = statistic.complete_until && time.moment(Date.parse(statistic.complete_until));
+  return h("p", { class: "foot" }, h("span", { class: "badge" }, words.protection(privacy, who)), until && ` · complete until ${until}`);
+}

@@ -1,0 +1,154 @@
+// For who has to answer for it: what is collected, why, for how long, and what became of it. From the package and the
+// ledger alone; it prints as a document.
+
+import type { Keys, Outcomes, Policy, PolicyFamily, Statistic } from "../api";
+import { type Child, h, wide } from "../dom";
+import { type Place, asked } from "../shell";
+import * as time from "../time";
+import * as words from "../words";
+
+/** What a browser's signals do to a purpose, by its basis. */
+const SIGNALS: Record<string, string> = {
+  consent: "needs a grant; Sec-GPC, DNT or a refusal end it",
+  "legitimate interest": "stands until objected to; Sec-GPC and DNT are objections",
+  "public interest": "stands until objected to; Sec-GPC and DNT are objections",
+};
+
+const NOTES: Record<string, string> = {
+  nulled: "fields emptied because no purpose stood",
+  without_contributor: "events counted without a contributor",
+  signal_gpc: "events under Sec-GPC",
+  signal_dnt: "events under DNT",
+  undeclared: "fields dropped because nobody declared them",
+};
+
+export function protection(main: HTMLElement, place: Place, failed: (error: unknown) => void): string {
+  const { api, statistics, left } = place;
+  const body = h("div", { class: "stack" });
+  const print = h("button", { type: "button", class: "quiet", click: () => window.print() }, "Print");
+  main.append(
+    h(
+      "div",
+      { class: "head" },
+      h("div", {}, h("h1", {}, "Data protection"), h("p", { class: "about" }, "As the policy package declares it and the ledgers record it.")),
+      print,
+    ),
+    body,
+  );
+  asked(body, left, () => api.policy(), (policy) => {
+    if (policy === null)
+      return h("p", { class: "empty" }, "This service does not tell it here. ", h("code", {}, "quorate policy check"), " prints what is collected and why, ", h("code", {}, "quorate keyring list"), " which keys are alive.");
+    return [controller(policy), purposes(policy), policy.families.map((family) => collected(family)), left_(statistics), outcomes(policy.outcomes), keys(policy.keys)];
+  }).catch(failed);
+  return "Data protection";
+}
+
+function section(id: string, title: string, ...content: Child[]): HTMLElement {
+  return h("section", { class: "panel", "aria-labelledby": id }, h("h2", { id }, title), content);
+}
+
+function table(label: string, heads: string[], rows: Child[][], numbers = heads.length): HTMLElement {
+  const cell = (content: Child, index: number) =>
+    index === 0 ? h("th", { scope: "row" }, content) : h("td", { class: index >= numbers ? "number" : null }, content);
+  return wide(
+    label,
+    h(
+      "table",
+      {},
+      h("thead", {}, h("tr", {}, heads.map((head, index) => h("th", { scope: "col", class: index >= numbers ? "number" : null }, head)))),
+      h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell)))),
+    ),
+  );
+}
+
+function controller({ controller, version, residency, answer_within_days, refused }: Policy): Node {
+  return section(
+    "who",
+    "Who collects",
+    h("p", {}, h("strong", {}, controller), `, under the policy of ${version}.`, residency !== null && ` Data stays in ${residency}.`, ` Requests are answered within ${answer_within_days} days.`),
+    refused.length > 0 && h("p", {}, `Never taken, and dropped where it is sent: ${refused.join(", ")}.`),
+    h("p", {}, "Network addresses are looked up in memory for the country and go no further: not to any disk, sealed or not."),
+  );
+}
+
+function purposes({ purposes }: Policy): Node {
+  const rows = purposes.map(({ name, basis, source, notice }): Child[] => [
+    name,
+    words.sentence(notice),
+    `${basis}${source === "text" ? "" : " (assumed: the published text names none)"}`,
+    SIGNALS[basis] ?? "always stands",
+  ]);
+  return section("purposes", "Why, and on what basis", table("Purposes", ["Purpose", "What people are told", "Basis", "Consent and objection"], rows));
+}
+
+function collected(family: PolicyFamily): Node {
+  const { name, called, told, epoch_ms, gone_after_ms, grain_ms, late_ms, fields } = family;
+  const rows = fields.map((field): Child[] => [
+    [words.sentence(field.about), " ", h("code", {}, field.name)],
+    field.source,
+    field.kept ?? h("span", { class: "about" }, "nothing"),
+    field.category,
+    field.purposes.join(", "),
+    field.expires === null ? "" : `until ${time.day(Date.parse(field.expires))}`,
+  ]);
+  const expires = fields.some(({ expires }) => expires !== null);
+  const heads = ["What", "From", "Kept", "Kind", "For", ...(expires ? ["Ends"] : [])];
+  return section(
+    `family-${name}`,
+    `Collected: ${name}`,
+    h(
+      "ul",
+      { class: "plain" },
+      h("li", {}, `${words.sentence(called)} are ${told}.`),
+      h("li", {}, `A pseudonym means nothing beyond ${time.span(epoch_ms)}; a row is gone ${time.span(gone_after_ms)} after it came, at the latest, and with it every key that could tell whose it was.`),
+      h("li", {}, `Times are kept to ${time.span(grain_ms)}. Events count up to ${time.span(late_ms)} late.`),
+    ),
+    table(`Fields of ${name}`, heads, rows.map((row) => (expires ? row : row.slice(0, -1)))),
+  );
+}
+
+function left_(statistics: Statistic[]): Node {
+  const rows = statistics.map(({ title, name, every, groupings, measures }): Child[] => [
+    [title, " ", h("code", {}, name)],
+    every,
+    measures.map(words.measure).join(", "),
+    groupings.map((by) => (by.length === 0 ? "total" : by.map(words.dimension).join(" × "))).join("; "),
+  ]);
+  return section("leaves", "What may leave: all that a reader can see", table("Statistics", ["Statistic", "Every", "Measures", "Groups"], rows));
+}
+
+function outcomes(all: Outcomes[]): Node {
+  const rows = all.map(({ family, received, stored, duplicate, refused, expired, suppressed }): Child[] => {
+    const refusals = Object.values(refused).reduce((sum, count) => sum + count, 0);
+    return [family ?? "of no family", ...[received, stored, duplicate, refusals, expired, suppressed ?? 0].map(words.count)];
+  });
+  const reasons = new Map<string, number>();
+  for (const [reason, count] of all.flatMap(({ refused }) => Object.entries(refused))) reasons.set(reason, (reasons.get(reason) ?? 0) + count);
+  const notes = all.flatMap(({ family, notes }) =>
+    Object.entries(notes).flatMap(([note, count]) => (count > 0 && NOTES[note] ? [`${family ?? "of no family"}: ${words.count(count)} ${NOTES[note]}`] : [])),
+  );
+  return section(
+    "outcomes",
+    "What became of every event",
+    table("Outcomes", ["Family", "Received", "Stored", "Second copies", "Refused", "Expired", "Suppressed"], rows, 1),
+    reasons.size > 0 && table("Refused, by reason", ["Refused, by reason", "Events"], [...reasons].sort((a, b) => b[1] - a[1]).map(([reason, count]) => [words.sentence(words.reason(reason)), words.count(count)]), 1),
+    notes.length > 0 && h("ul", { class: "plain about" }, notes.map((text) => h("li", {}, text))),
+  );
+}
+
+function keys(all: Keys[]): Node {
+  const moment = (text: string | null) => (text === null ? "–" : time.moment(Date.parse(text)));
+  const rows = all.map(({ use, family, alive, destroyed, oldest_alive, last_destroyed }): Child[] => [
+    family === null ? use : `${use}, ${family}`,
+    words.count(alive),
+    words.count(destroyed),
+    moment(oldest_alive),
+    moment(last_destroyed),
+  ]);
+  return section(
+    "keys",
+    "Keys, alive and destroyed",
+    h("p", { class: "about" }, "Each was recorded by a commitment when it was made, and again when it was destroyed: ", h("code", {}, "quorate keyring list"), "."),
+    table("Keys", ["Keys", "Alive", "Destroyed", "Oldest alive", "Last destroyed"], rows, 1),
+  );
+}

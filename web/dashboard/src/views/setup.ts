@@ -1,0 +1,123 @@
+// How the first event is sent, and that it arrived.
+
+import type { Live, Statistic } from "../api";
+import { type Child, announce, copyButton, fill, h } from "../dom";
+import { type Place, linkTo } from "../shell";
+import * as time from "../time";
+import * as words from "../words";
+
+const EVERY_MS = 3_000;
+/** Asks for the list of statistics every so many rounds: periods close once an hour at most. */
+const ROUNDS = 5;
+/** Reasons of refusals that are named; the page of live counts has all. */
+const REASONS = 3;
+
+export function setup(main: HTMLElement, place: Place, failed: (error: unknown) => void): string {
+  const { api, statistics, left } = place;
+  const empty = statistics.every(({ complete_until }) => complete_until === null);
+  const waiting = h("section", { class: "panel", "aria-labelledby": "arrived" });
+  const snippets = h("div", { class: "stack" });
+  const title = empty ? "Send the first event" : "Send events";
+  main.append(
+    h(
+      "div",
+      { class: "head" },
+      h(
+        "div",
+        {},
+        h("h1", {}, title),
+        h("p", { class: "about" }, empty ? "There is nothing to see yet. This page changes by itself when an event arrives." : "From a page, a program, or a shell."),
+      ),
+    ),
+    waiting,
+    snippets,
+  );
+  let arrived: boolean | null = null;
+  let door: string | null = null;
+  let rounds = 0;
+  const look = async () => {
+    try {
+      const now = await api.live();
+      if (left.aborted) return;
+      const has = now !== null && now.families.some(({ accepted }) => accepted > 0);
+      if (has !== arrived || (has && !waiting.contains(document.activeElement))) fill(waiting, arrival(now, has, statistics));
+      if (has && arrived === false) announce("The first event has arrived.");
+      if (arrived === null || (now?.ingest ?? null) !== door) fill(snippets, ways(now?.ingest ?? guess()));
+      door = now?.ingest ?? null;
+      arrived = has;
+      if (rounds++ % ROUNDS === ROUNDS - 1) await place.refresh();
+    } catch (error) {
+      if (!left.aborted) failed(error);
+    }
+  };
+  const timer = setInterval(() => void look(), EVERY_MS);
+  left.addEventListener("abort", () => clearInterval(timer));
+  void look();
+  return title;
+}
+
+/** Where events are posted, if the service does not say: the port that `quorate init` writes. */
+function guess(): string {
+  return `${location.protocol}//${location.hostname}:8080`;
+}
+
+function arrival(now: Live | null, has: boolean, statistics: Statistic[]): Child {
+  const heading = (text: string) => h("h2", { id: "arrived" }, text);
+  if (now === null) return [heading("Has it arrived?"), h("p", {}, "This service tells no live counts; ", h("code", {}, "quorate status"), " shows what has arrived, by source.")];
+  const counts = new Map<string, number>();
+  for (const [reason, count] of now.families.flatMap(({ refused }) => Object.entries(refused))) counts.set(reason, (counts.get(reason) ?? 0) + count);
+  const refused = [...counts].sort((a, b) => b[1] - a[1]);
+  const refusals =
+    refused.length > 0 &&
+    h("p", { class: "trouble" }, `Refused: ${refused.slice(0, REASONS).map(([reason, count]) => `${words.count(count)} (${words.reason(reason)})`).join(", ")}${refused.length > REASONS ? ", and others" : ""}.`);
+  if (!has) return [heading("Waiting for the first event"), h("p", { class: "wait" }, "It shows here within seconds of its arrival."), refusals];
+  const families = now.families.filter(({ accepted }) => accepted > 0);
+  const next = statistics
+    .filter(({ closes_at }) => closes_at !== undefined)
+    .sort((a, b) => Date.parse(a.closes_at!) - Date.parse(b.closes_at!))
+    .slice(0, 5);
+  return [
+    heading("Events arrive"),
+    h(
+      "p",
+      {},
+      families.map(({ family, accepted }) => `${words.count(accepted)} of ${family ?? "no family"}`).join(", "),
+      now.last_event !== null && `; the last ${time.distance(Date.parse(now.last_event), Date.now())}. `,
+      h("a", { href: linkTo({ page: "live" }) }, "Watch them"),
+    ),
+    refusals,
+    h("p", {}, "A statistic shows when its period has closed, and only groups with enough contributors:"),
+    h(
+      "ul",
+      { class: "plain" },
+      next.map(({ title, every, closes_at }) =>
+        h("li", {}, h("strong", {}, title), `: the next ${time.periods(every, 1)} closes `, h("time", { datetime: closes_at }, time.moment(Date.parse(closes_at!))), `, ${time.distance(Date.parse(closes_at!), Date.now())}`),
+      ),
+    ),
+  ];
+}
+
+function ways(door: string): Child {
+  const way = (id: string, title: string, about: Child, steps: [string, string][]) =>
+    h(
+      "section",
+      { class: "panel", "aria-labelledby": id },
+      h("h2", { id }, title),
+      h("p", { class: "about" }, about),
+      steps.map(([label, text]) =>
+        h("div", { class: "code" }, h("div", { class: "head" }, h("h3", {}, label), copyButton("Copy", () => text)), h("pre", { tabindex: 0, role: "region", "aria-label": label }, h("code", {}, text))),
+      ),
+    );
+  return [
+    way("site", "A web site", "No cookie, and no identifier in the browser.", [
+      ["Allow the site, once", "quorate source add www.example.org --kind site --origin https://www.example.org"],
+      ["In each page", `<script defer src="${door}/quorate.js" data-site="www.example.org"></script>`],
+    ]),
+    way("device", "A device or a program", ["The key is shown once, by ", h("code", {}, "quorate init"), " or ", h("code", {}, "quorate source add"), "."], [
+      ["Make a key", "quorate source add my-product --kind device"],
+      ["Send", [`curl ${door}/v1/events \\`, `  -H "Authorization: Bearer $KEY" \\`, `  -d '{"type":"device_usage","id":"1","serial_number":"S-000417","product":"scanner","version":"3.8.1"}'`].join("\n")],
+    ]),
+    way("history", "What happened before", "Events of the past, from a file with a time in each line.", [["Import", "quorate import events.ndjson"]]),
+    way("pretend", "Only a look", "A store with made-up events, on this machine.", [["Try", "quorate demo"]]),
+  ];
+}

@@ -1,0 +1,89 @@
+// From rows to pictures, and from addresses to views.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { createServer } from "vite";
+
+let vite;
+let model;
+let route;
+let time;
+let words;
+
+before(async () => {
+  vite = await createServer({ root: new URL("..", import.meta.url).pathname, server: { middlewareMode: true, ws: false }, appType: "custom", logLevel: "error", optimizeDeps: { noDiscovery: true } });
+  [model, route, time, words] = await Promise.all(["model", "route", "time", "words"].map((name) => vite.ssrLoadModule(`/src/${name}.ts`)));
+});
+after(() => vite.close());
+
+const DAY = 86_400_000;
+const visitors = { name: "visitors", title: "Visitors a day", every: "day", measures: ["visitors"], groupings: [[], ["country"]], complete_until: "2026-11-22T00:00:00.000Z" };
+const row = (day, values) => ({ period_start: `${day}T00:00:00Z`, period_end: new Date(Date.parse(day) + DAY).toISOString(), ...values });
+const view = (span, more = {}) => ({ page: "overview", span, compare: true, ...more });
+
+test("a view survives its address", () => {
+  for (const hash of ["#/overview", "#/s/visitors?by=country&measure=visitors&last=30&only=DK", "#/s/usage?by=product%2Cfeature&from=2026-01-01&to=2026-02-01&compare=no", "#/live", "#/setup", "#/s/visitors?by="])
+    assert.equal(route.format(route.parse(hash)), hash);
+  assert.deepEqual(route.parse("#/s/x?last=-1&from=2026-02-01&to=2026-01-01").span, { last: 90 });
+  assert.equal(route.parse("#nonsense?%").page, "overview");
+});
+
+test("a span is of whole periods, and so is the one before it", () => {
+  const span = model.spanOf(view({ last: 7 }), visitors);
+  assert.deepEqual([span.from, span.to, span.before].map(time.iso), ["2026-11-15", "2026-11-22", "2026-11-08"]);
+  const weekly = { every: "week", complete_until: "2026-11-09T00:00:00.000Z" };
+  assert.deepEqual([model.spanOf(view({ last: 3 }), weekly)].map(({ from, to }) => (to - from) / DAY), [7], "one period at least");
+  const dates = model.spanOf(view({ from: "2026-10-10", to: "2026-10-31" }), weekly);
+  assert.deepEqual([dates.from, dates.to, dates.before].map(time.iso), ["2026-10-12", "2026-10-26", "2026-09-28"], "weeks that lie in it as a whole");
+  assert.equal(model.spanOf(view({ last: 7 }), { every: "day", complete_until: null }), null);
+});
+
+test("what is not shown is a gap, and in no mean", () => {
+  const span = model.spanOf(view({ last: 4 }), visitors);
+  const rows = [row("2026-11-15", { visitors: 40 }), row("2026-11-18", { visitors: 20 }), row("2026-11-20", { visitors: 30 }), row("2026-11-21", { visitors: null })];
+  const { groups, gaps, periods } = model.picture({ rows }, [], "visitors", span);
+  const [all] = groups;
+  assert.equal(periods, 4);
+  assert.deepEqual(all.points.map(({ value }) => value), [20, null, 30, null]);
+  assert.deepEqual([all.mean, all.meanBefore, all.shown], [25, 40, 2]);
+  assert.deepEqual(gaps.map(({ start, end }) => [time.iso(start), time.iso(end)]), [["2026-11-19", "2026-11-20"], ["2026-11-21", "2026-11-22"]]);
+  assert.equal(words.changed(all.mean, all.meanBefore), "−38%");
+});
+
+test("groups come largest first, and only those that are shown in the span", () => {
+  const span = model.spanOf(view({ last: 1 }), visitors);
+  const rows = [row("2026-11-20", { country: "SE", visitors: 90 }), row("2026-11-21", { country: "DK", visitors: 15 }), row("2026-11-21", { country: "DE", visitors: 60 })];
+  const { groups } = model.picture({ rows }, ["country"], "visitors", span);
+  assert.deepEqual(groups.map(({ key }) => key), ["DE", "DK"]);
+  assert.equal(words.group("country", "DE"), "Germany");
+});
+
+test("intervals are read where the mechanism gives them", () => {
+  const span = model.spanOf(view({ last: 1 }), visitors);
+  const { groups } = model.picture({ rows: [row("2026-11-21", { visitors: 50, visitors_low: 44, visitors_high: 56 })] }, [], "visitors", span);
+  assert.deepEqual([groups[0].points[0].low, groups[0].points[0].high], [44, 56]);
+});
+
+test("numbers in their units, and names as people say them", () => {
+  assert.equal(words.value("share_error_present", 0.0312), "3.1%");
+  assert.equal(words.value("p95_duration", 80_100), "1 min 20 s");
+  assert.equal(words.value("mean_scroll_depth", 61.25), "61.3");
+  assert.equal(words.value("visitors", null), "not shown");
+  assert.equal(words.measure("p95_duration"), "Duration, 95th percentile");
+  assert.equal(words.measure("share_error_present"), "Share with error");
+  assert.equal(words.contributors({ measures: ["events", "mean_engaged", "visitors"] }), "visitors");
+  assert.equal(model.mainMeasure({ title: "Share of use that fails", measures: ["devices", "share_error_present"] }, "devices"), "share_error_present");
+  assert.match(words.protection({ mechanism: "threshold", min_contributors: 10, rounding: 5, note: "staff-only, not anonymous: x" }, "visitors"), /^staff-only, not anonymous · groups of at least 10 visitors/);
+  assert.match(words.protection({ mechanism: "gaussian", rho: 0.05, note: "published" }, "visitors"), /^gaussian · rho 0.05/);
+});
+
+test("SQL asks for the same", () => {
+  assert.equal(
+    model.sql("usage", ["product", "feature"], ["events"], Date.parse("2026-11-01"), Date.parse("2026-11-02T05:00:00Z")),
+    `select period_start, product, feature, events
+from usage
+where grouping = 'product, feature'
+  and period_start >= timestamp '2026-11-01T00:00:00Z'
+  and period_start < timestamp '2026-11-02T05:00:00Z'
+order by period_start, product, feature`,
+  );
+});

@@ -1,0 +1,149 @@
+// A service with known answers, in the form that Quorate gives them, for the tests of the dashboard.
+import { createServer } from "node:http";
+
+const DAY = 86_400_000;
+export const TOKEN = "qr_test";
+const UNTIL = Date.parse("2026-11-22T00:00:00Z");
+const NOTE = "staff-only, not anonymous: comparing groups can narrow down";
+
+export const STATISTICS = [
+  {
+    name: "visitors",
+    title: "Visitors a day",
+    measures: ["visitors"],
+    groupings: [[], ["country"], ["country", "device_class"]],
+    every: "day",
+    complete_until: "2026-11-22T00:00:00.000Z",
+    closes_at: "2099-11-23T02:00:00.000Z",
+  },
+  {
+    name: "usage",
+    title: "Use a day",
+    measures: ["devices", "events", "mean_duration", "p95_duration"],
+    groupings: [[], ["product"]],
+    every: "day",
+    complete_until: "2026-11-22T00:00:00.000Z",
+    closes_at: "2099-11-29T00:00:00.000Z",
+  },
+  {
+    name: "failures",
+    title: "Share of use that fails",
+    measures: ["devices", "share_error_present"],
+    groupings: [["product"]],
+    every: "week",
+    complete_until: "2026-11-16T00:00:00.000Z",
+    closes_at: "2099-11-29T00:00:00.000Z",
+  },
+  {
+    name: "published",
+    title: "Devices, for publication",
+    measures: ["devices"],
+    groupings: [[]],
+    every: "epoch",
+    complete_until: "2026-10-26T00:00:00.000Z",
+    closes_at: "2099-11-29T00:00:00.000Z",
+  },
+];
+
+export const POLICY = {
+  controller: "Example Ltd",
+  version: "2026-01-01",
+  digest: "00",
+  residency: "EEA",
+  answer_within_days: 30,
+  purposes: [
+    { name: "website", basis: "legitimate interest", source: "assumed", notice: "to see which pages are used" },
+    { name: "improve", basis: "consent", source: "text", notice: "to make our products better" },
+  ],
+  refused: ["name", "e-mail", "image"],
+  families: [
+    {
+      name: "web",
+      called: "visitors",
+      told: "told apart by site, address and browser, without any id",
+      epoch_ms: DAY,
+      gone_after_ms: 3 * DAY,
+      grain_ms: DAY / 24,
+      late_ms: DAY / 12,
+      fields: [
+        { name: "url", about: "address of the page", category: "usage", source: "event", kept: null, purposes: ["website"], expires: null },
+        { name: "country", about: "country the visitor is in", category: "location", source: "address", kept: "country", purposes: ["website"], expires: "2027-12-31T00:00:00Z" },
+      ],
+    },
+  ],
+  keys: [{ use: "pseudonym", family: "web", alive: 2, destroyed: 88, oldest_alive: "2026-11-20T00:00:00.000Z", last_destroyed: "2026-11-21T18:00:00.000Z" }],
+  outcomes: [{ family: "web", received: 1_000, stored: 950, duplicate: 20, expired: 0, refused: { too_long: 30 }, notes: { signal_gpc: 12 } }],
+};
+
+const GROUPS = {
+  country: ["DE", "DK", "FR", "GB", "SE", "US", "<b>XX</b>", "(none)"],
+  device_class: ["desktop", "mobile"],
+  product: ["scanner", "viewer"],
+};
+const LENGTHS = { hour: DAY / 24, day: DAY, week: 7 * DAY, epoch: 28 * DAY };
+
+/** Rows of a question: a wave over the days, the third group with gaps. */
+function rows(statistic, by, from, to) {
+  const groups = by.reduce((all, name) => all.flatMap((group) => GROUPS[name].map((value) => ({ ...group, [name]: value }))), [{}]);
+  const length = LENGTHS[statistic.every];
+  const found = [];
+  for (let start = Date.parse(statistic.complete_until) - 40 * length; start < Date.parse(statistic.complete_until); start += length) {
+    if (start < from || start >= to) continue;
+    const step = Math.round((UNTIL - start) / DAY);
+    groups.forEach((group, index) => {
+      if (index === 2 && step % 3 === 0) return;
+      const size = 100 - 10 * index + 5 * (step % 7);
+      const values = { visitors: size, devices: size, events: 3 * size, mean_duration: 20_000 + 100 * size, p95_duration: 60_000 + 100 * size, share_error_present: 0.02 + index / 100 };
+      const measures = Object.fromEntries(statistic.measures.map((name) => [name, values[name]]));
+      const interval = statistic.name === "published" ? { devices_low: size - 9, devices_high: size + 9 } : {};
+      found.push({ period_start: new Date(start).toISOString(), period_end: new Date(start + length).toISOString(), ...group, ...measures, ...interval });
+    });
+  }
+  return found;
+}
+
+/** Starts it; what it tells can be changed while it runs. */
+export async function start() {
+  const state = {
+    empty: false,
+    revoked: false,
+    broken: false,
+    live: { since: "2026-11-22T00:00:00.000Z", last_event: null, ingest: "https://events.example.org", families: [] },
+    policy: POLICY,
+    asked: [],
+  };
+  const server = createServer(async (request, response) => {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const answer = (status, body, type = "application/json") => {
+      response.writeHead(status, { "content-type": type });
+      response.end(type === "application/json" ? JSON.stringify(body) : body);
+    };
+    const refuse = (status, error, message) => answer(status, { error, message, retry: status === 503 });
+    if (request.headers.authorization !== `Bearer ${TOKEN}` || state.revoked)
+      return refuse(401, "unknown_token", "this read token is unknown or revoked; `quorate reader add NAME` makes a new one");
+    if (request.url === "/v1/live") return state.live ? answer(200, state.live) : refuse(404, "not_found", "there is nothing here");
+    if (request.url === "/v1/policy") return state.policy ? answer(200, state.policy) : refuse(404, "not_found", "there is nothing here");
+    if (request.url === "/v1/statistics")
+      return answer(200, STATISTICS.map((statistic) => (state.empty ? { ...statistic, complete_until: null } : statistic)));
+    const question = JSON.parse(Buffer.concat(chunks));
+    state.asked.push(question);
+    if (state.broken) return refuse(503, "unavailable", "the statistics cannot be read now; ask again later");
+    if (request.headers.accept !== "application/json") return answer(200, `as ${request.headers.accept}`, request.headers.accept);
+    const statistic = STATISTICS.find(({ name }) => name === question.from);
+    const privacy =
+      statistic.name === "published"
+        ? { mechanism: "gaussian", rho: 0.05, hidden_groups: false, note: "differentially private" }
+        : { mechanism: "threshold", min_contributors: 10, rounding: 5, hidden_groups: question.by.length > 0, note: NOTE };
+    answer(200, { complete_until: statistic.complete_until, privacy, rows: rows(statistic, question.by, ...question.between.map((time) => Date.parse(time))) });
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    state,
+    close: () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
