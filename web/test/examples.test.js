@@ -1,0 +1,110 @@
+// Every example, run as its reader would, against the service itself.
+import assert from "node:assert/strict";
+import { execFile, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { launch } from "../tools/browser.js";
+import { binary, init } from "../tools/quorate.js";
+
+const skip = binary ? false : "QUORATE names no binary";
+const examples = new URL("../../examples/", import.meta.url);
+const script = new URL("../tracker/dist/quorate.js", import.meta.url);
+let service;
+
+before(async () => {
+  if (skip) return;
+  service = await init();
+  await service.start();
+});
+after(() => service?.stop());
+
+const of = async (name) => (await service.status()).sources.find(({ source }) => source === name);
+
+test("python: what is right is taken, what is wrong is told, and a second run counts nothing twice", { skip }, async () => {
+  const lines = Array.from({ length: 250 }, (_, index) => ({ type: "device_usage", id: `p-${index}`, serial_number: `S-${index % 20}`, product: "scanner", version: "3.8.1" }));
+  lines.push({ type: "device_usage", id: "wrong", serial_number: "S-1", duration: "long" });
+  const input = lines.map((line) => JSON.stringify(line)).join("\n");
+  const run = () =>
+    new Promise((done) => {
+      const child = spawn("python3", [new URL("python/send.py", examples).pathname, service.ingest], { env: { ...process.env, QUORATE_KEY: service.key } });
+      let told = "";
+      child.stderr.on("data", (data) => (told += data));
+      child.on("exit", (code) => done({ code, told }));
+      child.stdin.end(input);
+    });
+  const { code, told } = await run();
+  assert.equal(code, 0, told);
+  assert.match(told, /event 50 of a batch: wrong_type \(duration\)/);
+  assert.equal((await of("first-device")).accepted, 250);
+  assert.equal((await run()).code, 0);
+});
+
+test("shell: a command runs as before, and is counted", { skip }, async () => {
+  const before = (await of("first-device"))?.accepted ?? 0;
+  const env = { ...process.env, QUORATE_URL: service.ingest, QUORATE_KEY: service.key, XDG_STATE_HOME: mkdtempSync(join(tmpdir(), "quorate-shell-")) };
+  const run = (...words) => new Promise((done) => execFile(new URL("shell/counted.sh", examples).pathname, words, { env }, (error, stdout, stderr) => done({ code: error?.code ?? 0, stdout, stderr })));
+  assert.deepEqual(await run("backup", "echo", "done"), { code: 0, stdout: "done\n", stderr: "" });
+  assert.deepEqual(await run("backup", "sh", "-c", "exit 7"), { code: 7, stdout: "", stderr: "" });
+  assert.equal((await of("first-device")).accepted, before + 2);
+  env.QUORATE_KEY = "qd_wrong";
+  const { code, stderr } = await run("backup", "true");
+  assert.equal(code, 0);
+  assert.match(stderr, /this run was not counted/);
+});
+
+test("site: pages, an order, an objection", { skip }, async (t) => {
+  // The site as it is, with the service's address in place of the one that stands in it.
+  const bodies = [];
+  const stats = createServer(async (request, response) => {
+    if (request.url === "/quorate.js") {
+      response.writeHead(200, { "content-type": "text/javascript" });
+      return response.end(readFileSync(script));
+    }
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const { origin, "content-type": type } = request.headers;
+    bodies.push(JSON.parse(Buffer.concat(chunks)));
+    const answer = await fetch(service.ingest + request.url, { method: request.method, headers: { origin, "content-type": type }, body: Buffer.concat(chunks) });
+    response.writeHead(answer.status, { "access-control-allow-origin": origin, "access-control-allow-credentials": "true" });
+    response.end();
+  });
+  await new Promise((done) => stats.listen(0, "127.0.0.1", done));
+  const address = `http://127.0.0.1:${stats.address().port}`;
+  const site = createServer((request, response) => {
+    const name = request.url === "/" ? "index.html" : request.url.slice(1);
+    if (!["index.html", "about.html", "site.js"].includes(name)) return response.writeHead(404).end();
+    const text = readFileSync(new URL(`site/${name}`, examples), "utf8").replaceAll("http://127.0.0.1:8080", address);
+    response.writeHead(200, { "content-type": name.endsWith(".js") ? "text/javascript" : "text/html" });
+    response.end(text);
+  });
+  await new Promise((done) => site.listen(0, "127.0.0.1", done));
+  const origin = `http://www.example.org:${site.address().port}`;
+  t.after(() => [stats, site].forEach((server) => (server.closeAllConnections(), server.close())));
+  await service.command("source", "add", "www.example.org", "--kind", "site", "--origin", origin);
+  // The service looks at its registry every second.
+  await new Promise((done) => setTimeout(done, 1_500));
+
+  const browser = await launch({ args: ["--host-resolver-rules=MAP *.example.org 127.0.0.1"] });
+  t.after(() => browser.close());
+  const page = await browser.newPage();
+  page.setDefaultTimeout(90_000);
+  const violations = [];
+  page.on("console", (message) => message.type() === "error" && !/404/.test(message.text()) && violations.push(message.text()));
+  await page.goto(`${origin}/`);
+  await page.click("#order");
+  await page.check("#objection");
+  await page.click("text=About us");
+  for (let tries = 0; tries < 200 && bodies.length < 3; tries++) await new Promise((done) => setTimeout(done, 50));
+  const events = bodies.flatMap(({ events, consent }) => events.map(({ name, url }) => [name, consent.website, url !== undefined]));
+  assert.deepEqual(events, [
+    ["pageview", undefined, true],
+    ["purchase", undefined, true],
+    ["pageview", false, false],
+  ]);
+  assert.deepEqual(violations, []);
+  assert.equal((await of("www.example.org")).refused_total, 0);
+});
