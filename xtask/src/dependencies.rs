@@ -13,13 +13,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("storage", &[]),
     ("anonymizer", &["schemas"]),
     ("transport", &["anonymizer", "storage"]),
-    ("ingest", &["anonymizer", "schemas", "transport"]),
+    ("ingest", &["anonymizer", "schemas", "transport", "web"]),
     ("sink", &["anonymizer", "schemas", "storage"]),
     ("disclosure", &["schemas", "storage"]),
-    ("query", &["disclosure", "schemas"]),
+    ("query", &["disclosure", "schemas", "web"]),
     ("quorate", &["anonymizer", "disclosure", "ingest", "query", "schemas", "sink", "transport"]),
     ("benches", &["anonymizer", "ingest", "schemas", "sink", "transport"]),
     ("fuzz", &["anonymizer", "ingest", "query", "quorate", "schemas"]),
+    ("web", &[]),
     ("xtask", &[]),
 ];
 
