@@ -48,5 +48,5 @@ pub use import::Importer;
 pub use plan::Plan;
 pub use rows::{Change, Received, Refusal, Report, Rows, Sending, assemble};
 pub use server::{Server, serve};
-pub use stats::SourceStatus;
+pub use stats::{FamilyStatus, SourceStatus};
 pub use suspension::Suspension;

@@ -25,7 +25,7 @@ use crate::door::{self, Door};
 use crate::error::Error;
 use crate::limiter::Limiter;
 use crate::plan::Plan;
-use crate::stats::{SourceStatus, Stats};
+use crate::stats::{FamilyStatus, SourceStatus, Stats};
 use crate::suspension::{Suspension, Suspensions};
 use crate::tls;
 
@@ -137,7 +137,14 @@ impl Server {
     /// What each source has sent since the door was opened, in order of name.
     #[must_use]
     pub fn stats(&self) -> Vec<SourceStatus> {
-        self.door.stats.snapshot((self.door.clock)())
+        self.door.stats.sources((self.door.clock)())
+    }
+
+    /// What has come of each family since the door was opened, in the order of the package; last what belongs to no
+    /// family, if anything does.
+    #[must_use]
+    pub fn families(&self) -> Vec<FamilyStatus> {
+        self.door.stats.families(self.door.plan.package(), (self.door.clock)())
     }
 
     /// Whether events are being taken: not suspended, and the log takes frames.

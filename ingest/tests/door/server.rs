@@ -56,6 +56,13 @@ async fn a_mixed_batch_is_accepted_in_part_and_says_why() {
     let status = house.server.stats();
     assert_eq!((status[0].source.as_str(), status[0].accepted), ("scanners", 2));
     assert_eq!((status[0].refused_total, status[0].undeclared), (2, 1));
+    let families = house.server.families();
+    let of = |name| families.iter().find(|status| status.family.as_deref() == name).unwrap();
+    let devices = of(Some("device_usage"));
+    assert_eq!((devices.accepted, devices.recent, devices.undeclared), (2, 2, 1));
+    assert_eq!((devices.last, devices.refused[&Reason::WrongType]), (Some(NOW), 1));
+    assert_eq!(of(None).refused[&Reason::Malformed], 1);
+    assert!(of(Some("web")).last.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,6 +311,7 @@ async fn nothing_is_acknowledged_that_the_log_did_not_take() {
     }
     assert!(!house.server.ready());
     assert!(house.server.stats().is_empty());
+    assert!(house.server.families().iter().all(|status| status.refused.is_empty()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
