@@ -77,6 +77,9 @@ pub enum QueryError {
     /// As many questions as are answered at once are being answered.
     #[error("too many questions at once; ask again after Retry-After")]
     Busy,
+    /// A path under `/v1` at which nothing is.
+    #[error("nothing is here; see GET /v1/statistics, POST /v1/query and POST /v1/sql")]
+    UnknownPath,
     /// No token.
     #[error("send a read token, `Authorization: Bearer qr_…`; `quorate reader add NAME` makes one")]
     NoToken,
@@ -107,6 +110,7 @@ impl QueryError {
             Self::NotAcceptable(_) => "not_acceptable",
             Self::Unavailable(_) => "unavailable",
             Self::Busy => "busy",
+            Self::UnknownPath => "unknown_path",
             Self::NoToken => "no_token",
             Self::UnknownToken => "unknown_token",
             Self::WriteKey => "write_key",
@@ -129,6 +133,7 @@ impl QueryError {
             Self::TooMuch(_) => 422,
             Self::Encoding(_) | Self::NotAcceptable(_) => 406,
             Self::Unavailable(_) | Self::Busy => 503,
+            Self::UnknownPath => 404,
             Self::NoToken | Self::UnknownToken => 401,
             Self::WriteKey => 403,
         }

@@ -1,21 +1,26 @@
-//! The reading side over HTTP. No CORS: read tokens belong to programs and servers, not to web pages.
+//! The reading side over HTTP. No CORS: the one page that reads is served from here, and no other may.
+//!
+//! Who asks is looked at before the body is: a request without a living read token costs its head, a look at the time of
+//! change of the registry's file, and one hash.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::extract::{DefaultBodyLimit, Extension, Request as HttpRequest, State};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use disclosure::period::next_to_close;
 use schemas::time::Clock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::dashboard::{self, protect};
 use crate::request::parse;
 use crate::tokens::Tokens;
 use crate::{Answer, Format, QueryError, Request, Statistics};
@@ -50,25 +55,50 @@ impl AsRef<[u8]> for Held {
     }
 }
 
+/// Name of the reader that asks.
+#[derive(Clone)]
+struct Reader(String);
+
 /// `POST /v1/query` (a [`Request`]), `POST /v1/sql` (`{"sql": ".."}`) and `GET /v1/statistics`, each under a read
-/// token of the registry `readers`, whose file is read again when it changes.
+/// token of the registry `readers`, whose file is read again when it changes; and the page that asks them, at `/`.
 pub fn router(statistics: Arc<Statistics>, readers: PathBuf, clock: Clock) -> Router {
     let turns = Arc::new(Semaphore::new(ANSWERS_MAX));
-    let api = Api { statistics, tokens: Tokens::new(readers), clock, turns };
+    let api = Arc::new(Api { statistics, tokens: Tokens::new(readers), clock, turns });
     Router::new()
         .route("/v1/query", post(query))
         .route("/v1/sql", post(sql))
         .route("/v1/statistics", get(list))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(Arc::new(api))
+        .route_layer(from_fn_with_state(Arc::clone(&api), identify))
+        .route("/v1/", any(unknown))
+        .route("/v1/{*path}", any(unknown))
+        .merge(dashboard::routes())
+        .layer(map_response(protect))
+        .with_state(api)
+}
+
+async fn unknown() -> QueryError {
+    QueryError::UnknownPath
+}
+
+/// Lets a request through to its route if it carries a living read token.
+async fn identify(
+    State(api): State<Arc<Api>>,
+    mut request: HttpRequest,
+    next: Next,
+) -> Result<Response, QueryError> {
+    let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let reader = Reader(api.tokens.reader(authorization)?);
+    request.extensions_mut().insert(reader);
+    Ok(next.run(request).await)
 }
 
 async fn query(
     State(api): State<Arc<Api>>,
+    Extension(Reader(reader)): Extension<Reader>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, QueryError> {
-    let reader = api.reader(&headers)?;
     let format = accepted(&headers)?;
     let request = Request::parse(&body)?;
     let turn = api.turn().await?;
@@ -86,10 +116,10 @@ struct SqlRequest {
 
 async fn sql(
     State(api): State<Arc<Api>>,
+    Extension(Reader(reader)): Extension<Reader>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, QueryError> {
-    let reader = api.reader(&headers)?;
     let format = accepted(&headers)?;
     let request: SqlRequest = parse(&body, r#"a request is {"sql": "select .."}"#)?;
     let turn = api.turn().await?;
@@ -98,8 +128,7 @@ async fn sql(
     respond(format, &answer, turn)
 }
 
-async fn list(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, QueryError> {
-    api.reader(&headers)?;
+async fn list(State(api): State<Arc<Api>>) -> Result<Response, QueryError> {
     let _turn = api.turn().await?;
     let now = (api.clock)();
     let mut list = api.statistics.list().await?;
@@ -120,10 +149,6 @@ impl Api {
             Ok(Err(_)) | Err(_) => Err(QueryError::Busy),
         }
     }
-
-    fn reader(&self, headers: &HeaderMap) -> Result<String, QueryError> {
-        self.tokens.reader(headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()))
-    }
 }
 
 fn accepted(headers: &HeaderMap) -> Result<Format, QueryError> {
@@ -141,7 +166,6 @@ fn respond(
     let mut response = Bytes::from_owner(held).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoded.media_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let texts = [(COMPLETE_UNTIL, encoded.complete_until), (PRIVACY, Some(encoded.privacy))];
     for (name, text) in texts {
         if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {

@@ -5,6 +5,7 @@
 //! This crate deliberately has no path to an events table: everything it can read may be shown to every reader.
 
 mod answer;
+mod dashboard;
 mod encode;
 mod error;
 mod http;

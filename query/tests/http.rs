@@ -214,6 +214,101 @@ async fn only_a_living_read_token_reads() {
     }
 }
 
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+
+#[tokio::test]
+async fn the_page_is_served_without_a_token_under_a_policy_that_lets_nothing_else_in() {
+    let server = Server::start().await;
+    let page = server.send("/", &[], None).await;
+    let text = String::from_utf8(page.body.clone()).unwrap();
+    assert!(text.contains("<!doctype html>") && text.contains("assets/index.js"), "{text}");
+    let named = server.send("/index.html", &[], None).await;
+    assert_eq!(named.body, page.body);
+    for (path, kind) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/icon.svg", "image/svg+xml"),
+        ("/assets/index.js", "text/javascript; charset=utf-8"),
+        ("/assets/index.css", "text/css; charset=utf-8"),
+    ] {
+        let answer = server.send(path, &[], None).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, kind), "{path}");
+        assert_eq!(answer.header("cache-control"), "no-cache", "{path}");
+        let tag = answer.header("etag").to_owned();
+        let again = server.send(path, &[("if-none-match", &tag)], None).await;
+        assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
+        assert_eq!(again.header("cache-control"), "no-cache", "{path}");
+    }
+    let small = server.send("/assets/index.js", &[("accept-encoding", "br")], None).await;
+    assert_eq!(small.header("content-encoding"), "br");
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_to_trust_nothing_else() {
+    let server = Server::start().await;
+    let bearer = format!("Bearer {}", server.token);
+    for (path, status, cached) in [
+        ("/", 200, "no-cache"),
+        ("/assets/index.js", 200, "no-cache"),
+        ("/assets/none.js", 404, "no-store"),
+        ("/assets/../index.html", 404, "no-store"),
+        ("/v1/statistics", 200, "no-store"),
+        ("/v1/none", 404, "no-store"),
+    ] {
+        let answer = server.send(path, &[("authorization", &bearer)], None).await;
+        assert_eq!(answer.status, status, "{path}");
+        for (name, value) in [
+            ("content-security-policy", POLICY),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("cache-control", cached),
+            ("access-control-allow-origin", ""),
+        ] {
+            assert_eq!(answer.header(name), value, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn under_v1_even_nothing_is_json() {
+    let server = Server::start().await;
+    for path in ["/v1/", "/v1/none", "/v1/statistics/none", "/v1/assets/index.js"] {
+        for body in [None, Some("{}")] {
+            let answer = server.send(path, &[], body).await;
+            assert_eq!(
+                (answer.status, answer.json()["error"].as_str()),
+                (404, Some("unknown_path"))
+            );
+        }
+    }
+    for path in ["/none", "/assets/", "/index.htm", "/v2/none"] {
+        let answer = server.send(path, &[], None).await;
+        assert_eq!((answer.status, answer.body.len()), (404, 0), "{path}");
+    }
+}
+
+/// The head is enough to refuse: a body that never comes is not waited for.
+#[tokio::test]
+async fn who_has_no_token_is_refused_before_the_body_is_read() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Server::start().await;
+    let address = server.address.trim_start_matches("http://");
+    for path in ["query", "sql"] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head =
+            format!("POST /v1/{path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 60000\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        let read = stream.read_exact(&mut answer);
+        let read = tokio::time::timeout(std::time::Duration::from_secs(5), read).await;
+        read.expect("it is answered without its body").unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 401");
+    }
+}
+
 #[tokio::test]
 async fn the_registry_is_read_again_when_it_changes() {
     let server = Server::start().await;

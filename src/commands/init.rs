@@ -65,6 +65,7 @@ Next:
   curl http://127.0.0.1:8080/v1/events -H 'Authorization: Bearer {key}' \\
        -d '{{\"type\":\"device_usage\",\"id\":\"1\",\"serial_number\":\"X1-000417\",\"product\":\"x1\",\"version\":\"3.8.1\"}}'
   quorate --config {folder}/quorate.toml status
+  open http://127.0.0.1:8081/ in a browser, and sign in with the token of first-reader
 "
     )
 }

@@ -47,8 +47,9 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<()> {
     let store = Store::open(config, Clocks::system()).await?;
     let service = Service::start(store).await?;
     print(&format!(
-        "events      {scheme}://{}/v1/events\nstatistics  http://{}/v1/query\noperator    http://{}/status\n",
-        service.ingest, service.query, service.operator
+        "events      {scheme}://{}/v1/events\nstatistics  http://{}/v1/query\noperator    http://{}/status\n\
+         page        http://{}/   sign in with a read token (quorate reader add NAME)\n",
+        service.ingest, service.query, service.operator, service.query
     ))?;
     tokio::select! {
         _ = terminate.recv() => {}

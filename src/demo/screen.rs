@@ -102,7 +102,17 @@ impl Screen<'_> {
     }
 
     fn next(&self, page: &mut Page) {
-        page.heading("Next, with your own data");
+        page.heading("Next");
+        match self.place.kept() {
+            Some(file) => {
+                page.line(&format!("quorate --config {} run", file.display()));
+                let token = &self.place.token;
+                page.line(&format!("  serves all this as a page in your browser; sign in with {token}"));
+            }
+            None => page.line(
+                "quorate demo --data DIR       the same, and every file stays to be looked at, also as a page",
+            ),
+        }
         page.line("quorate init my-product       a policy, a configuration and keys to start from");
         page.line(
             "quorate import events.ndjson  your history: one JSON event a line, with its time",
@@ -115,10 +125,6 @@ impl Screen<'_> {
                 bars.statistic,
                 by.unwrap_or_default()
             ));
-        } else {
-            page.line(
-                "quorate demo --data DIR       the same, and every file stays to be looked at",
-            );
         }
     }
 }
@@ -126,12 +132,14 @@ impl Screen<'_> {
 /// What a spectator can do while the service is up.
 pub(super) fn up(place: &Place, service: &Service) -> String {
     format!(
-        "\nThe service is up until Ctrl-C:\n  events      http://{}/v1/events  key {}\n  \
-         statistics  http://{}/v1/query   token {}\n  operator    http://{}/status\n",
-        service.ingest,
-        place.keys.server.as_deref().unwrap_or("-"),
+        "\nThe service is up until Ctrl-C. Open the page in a browser, and sign in with the token:\n  \
+         page        http://{}/           token {}\n  statistics  http://{}/v1/query   the same token\n  \
+         events      http://{}/v1/events  key {}\n  operator    http://{}/status\n",
         service.query,
         place.token,
+        service.query,
+        service.ingest,
+        place.keys.server.as_deref().unwrap_or("-"),
         service.operator
     )
 }

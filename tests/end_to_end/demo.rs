@@ -1,6 +1,10 @@
-//! `quorate demo` without a terminal: it ends, with success, and shows what it must.
+//! `quorate demo` without a terminal: it ends, with success, shows what it must, and tells how to look at its page.
 
-use crate::support::{printed, quorate};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Stdio};
+
+use crate::support::{http, printed, quorate};
 
 #[test]
 fn the_demo_shows_books_an_event_a_statistic_and_a_search_and_ends() {
@@ -35,4 +39,37 @@ fn the_demo_shows_books_an_event_a_statistic_and_a_search_and_ends() {
         screen.lines().all(|line| line.chars().count() <= 120),
         "one screen is not wider:\n{screen}"
     );
+    the_page_of_the_demo_opens(&screen);
+}
+
+/// Ends the process whatever becomes of the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The line that the demo prints, run as it stands there, and the page that it names, asked as a browser does.
+#[track_caller]
+fn the_page_of_the_demo_opens(screen: &str) {
+    let line = screen.lines().find(|line| line.trim_end().ends_with(" run")).expect(screen);
+    let mut words = line.split_whitespace();
+    assert_eq!(words.next(), Some("quorate"));
+    let child = quorate().args(words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Ended(child);
+    let output = BufReader::new(child.0.stdout.take().unwrap());
+    let page = output.lines().map_while(Result::ok).find(|line| line.starts_with("page"));
+    let page = page.expect("it says where the page is");
+    let address = page.split(['/', ' ']).find_map(|word| word.parse::<SocketAddr>().ok()).unwrap();
+    let answer = http::send(address, "GET", "/", &[], b"");
+    assert_eq!(answer.status, 200);
+    assert!(answer.body().contains("assets/index.js"), "{}", answer.body());
+    let token = screen.split_whitespace().find(|word| word.starts_with("qr_")).expect(screen);
+    let bearer = format!("Bearer {token}");
+    let answer = http::send(address, "GET", "/v1/statistics", &[("Authorization", &bearer)], b"");
+    assert_eq!(answer.status, 200, "{}", answer.body());
+    assert!(answer.json()[0]["complete_until"].is_string(), "{}", answer.body());
 }

@@ -160,7 +160,7 @@ impl Service {
                 .split(|c: char| c.is_whitespace() || c == '/')
                 .filter_map(|word| word.parse().ok())
                 .collect();
-            if let [events, statistics, operator] = bound[..] {
+            if let [events, statistics, operator, ..] = bound[..] {
                 (self.events, self.statistics, self.operator) = (events, statistics, operator);
                 return;
             }
