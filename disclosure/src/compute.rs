@@ -1,4 +1,7 @@
-//! One period of one statistic: from event rows to the rows of its table.
+//! Periods of one statistic: from event rows to the rows of its table.
+//!
+//! Planning costs more than the rows of a small period, so several are read and counted by one plan; what may be shown
+//! is decided for each by itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use crate::error::Doing;
 use crate::groups::{Group, NumberTotals, add_histogram, groups};
 use crate::histogram::quantile;
 use crate::period::Period;
-use crate::plan::rows;
+use crate::plan::{place_of, rows};
 use crate::statistic::{
     EVERY, GROUPING, HIDDEN, MECHANISM, MIN_CONTRIBUTORS, PERIOD_END, PERIOD_START, POLICY_VERSION,
     RELEASED_AT, ROUNDING, Spec, dimensions, grouping_text,
@@ -26,8 +29,8 @@ use crate::statistic::{
 use crate::suppression::{Decision, Shown, decide};
 use crate::{Error, rounding};
 
-/// Rows of a period that are held in memory for all of its groupings: some tens of MiB at most.
-const HELD_ROWS_MAX: usize = 100_000;
+/// Rows that are held in memory for all groupings: some tens of MiB at most.
+pub(crate) const HELD_ROWS_MAX: usize = 100_000;
 
 /// What became of one period.
 pub(crate) struct Outcome {
@@ -47,49 +50,61 @@ struct Row<'a> {
     hidden: bool,
 }
 
-/// Computes all groupings of a period, decides what may be shown, rounds it.
+/// Computes all groupings of some periods (in order of time, each of the same length), decides what may be shown, rounds
+/// it; gives one outcome a period.
 pub(crate) async fn compute(
     context: &SessionContext,
     events: Arc<dyn TableProvider>,
     package: &Package,
     spec: &Spec<'_>,
-    period: Period,
+    periods: &[Period],
     now: Millis,
     memory_bytes: usize,
-) -> Result<Outcome, Error> {
+) -> Result<Vec<Outcome>, Error> {
+    let Some(&first) = periods.first() else { return Ok(Vec::new()) };
     let doing = |step| Doing { statistic: &spec.statistic.name, step, memory_bytes };
-    let rows = rows(context, events, spec, period)
+    let rows = rows(context, events, spec, periods)
         .map_err(|error| doing("plan a period").failed(&error))?;
     let rows = hold(context, rows).await.map_err(|error| doing("read a period").failed(&error))?;
-    let mut measured = Vec::new();
-    for grouping in &spec.statistic.by {
+    let by = &spec.statistic.by;
+    // By period, then by grouping.
+    let mut measured: BTreeMap<i64, Vec<Vec<Group>>> = periods
+        .iter()
+        .map(|&period| (place_of(period, first), vec![Vec::new(); by.len()]))
+        .collect();
+    for (index, grouping) in by.iter().enumerate() {
         let found = groups(context, &rows, spec, grouping).await;
-        measured.push(found.map_err(|error| doing("count groups").failed(&error))?);
+        for group in found.map_err(|error| doing("count groups").failed(&error))? {
+            let groupings = measured.get_mut(&group.period);
+            groupings.expect("rows of other periods are filtered out")[index].push(group);
+        }
     }
-    let decisions = decide(spec, &measured);
-    for (grouping, (groups, decision)) in
-        spec.statistic.by.iter().zip(measured.iter_mut().zip(&decisions))
-    {
-        for index in (0..spec.numbers.len()).filter(|&index| spec.numbers[index].quantiles) {
-            let shown = |place: usize| decision.shown[place].numbers[index];
-            add_histogram(&rows, spec, grouping, index, groups, shown)
+    let decisions: Vec<Vec<Decision>> =
+        measured.values().map(|groupings| decide(spec, groupings)).collect();
+    for (place, grouping) in by.iter().enumerate() {
+        for number in (0..spec.numbers.len()).filter(|&number| spec.numbers[number].quantiles) {
+            let shown = measured.values_mut().zip(&decisions).flat_map(|(groupings, decisions)| {
+                let groups = groupings[place].iter_mut().zip(&decisions[place].shown);
+                groups.filter(|(_, shown)| shown.numbers[number]).map(|(group, _)| group)
+            });
+            add_histogram(&rows, spec, grouping, number, shown.collect())
                 .await
                 .map_err(|error| doing("make histograms").failed(&error))?;
         }
     }
-    let hidden = spec
-        .statistic
-        .by
-        .iter()
-        .zip(&decisions)
-        .filter(|(_, decision)| decision.hidden)
-        .map(|(grouping, _)| grouping_text(spec.family, grouping))
-        .collect();
-    let rows = table_rows(package, spec, period, now, &visible_rows(&measured, &decisions));
-    Ok(Outcome { rows, hidden, empty: measured.iter().all(Vec::is_empty) })
+    let outcome =
+        |((&period, measured), decisions): ((&Period, &Vec<Vec<Group>>), &Vec<Decision>)| {
+            let hidden = by.iter().zip(decisions).filter(|(_, decision)| decision.hidden);
+            Outcome {
+                rows: table_rows(package, spec, period, now, &visible_rows(measured, decisions)),
+                hidden: hidden.map(|(grouping, _)| grouping_text(spec.family, grouping)).collect(),
+                empty: measured.iter().all(Vec::is_empty),
+            }
+        };
+    Ok(periods.iter().zip(measured.values()).zip(&decisions).map(outcome).collect())
 }
 
-/// Reads the rows of a small period once, and holds them for all groupings; a large one is read for each.
+/// Reads the rows once, and holds them for all groupings if they are few; many are read for each.
 async fn hold(context: &SessionContext, rows: DataFrame) -> Result<DataFrame, DataFusionError> {
     let schema = Arc::clone(rows.schema().inner());
     let mut stream = rows.clone().execute_stream().await?;

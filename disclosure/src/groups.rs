@@ -14,11 +14,16 @@ use futures::TryStreamExt;
 use schemas::columns::{CONTRIBUTOR, EPOCH};
 
 use crate::histogram::Histogram;
-use crate::plan::{self, ATTRIBUTED, BUCKET, CONTRIBUTORS, EVENTS, WEIGHT, dimension, numbered};
+use crate::plan::{
+    self, ATTRIBUTED, BUCKET, CONTRIBUTORS, EVENTS, PERIOD, WEIGHT, dimension, numbered,
+};
 use crate::statistic::Spec;
 use crate::threshold::{Contributor, Crowd};
 
 pub(crate) type Key = Vec<Option<String>>;
+
+/// A group among those of several periods: [`PERIOD`] and key.
+type Place = (i64, Key);
 
 /// Distinct contributors of a group.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +57,8 @@ pub(crate) struct NumberTotals {
 /// What was measured in a group; exact, so it goes no further than this crate.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
+    /// [`PERIOD`].
+    pub(crate) period: i64,
     pub(crate) key: Key,
     pub(crate) heads: Heads,
     pub(crate) crowd: Crowd,
@@ -65,7 +72,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn new(key: Key, spec: &Spec<'_>) -> Self {
+    fn new((period, key): Place, spec: &Spec<'_>) -> Self {
         let number = NumberTotals {
             heads: Heads::default(),
             crowd: Crowd::Enough,
@@ -74,6 +81,7 @@ impl Group {
             histogram: Histogram::new(),
         };
         Self {
+            period,
             key,
             heads: Heads::default(),
             crowd: Crowd::Enough,
@@ -83,9 +91,13 @@ impl Group {
             hits: vec![0.0; spec.shares.len()],
         }
     }
+
+    fn place(&self) -> Place {
+        (self.period, self.key.clone())
+    }
 }
 
-/// The groups of one grouping, in order of their keys, with the members of those that are few.
+/// The groups of one grouping, in order of period and key, with the members of those that are few.
 ///
 /// Memory: that of the engine's aggregation (which spills), one record a group, and 16 bytes for each contributor
 /// of a group of fewer than k.
@@ -101,24 +113,24 @@ pub(crate) async fn groups(
         let numbers = group.numbers.iter().map(|number| number.heads.certain);
         numbers.chain([group.heads.certain]).any(|contributors| contributors < k)
     };
-    let wanted: Vec<&Key> =
-        groups.iter().filter(|group| few(group)).map(|group| &group.key).collect();
+    let wanted: Vec<&Group> = groups.iter().filter(|group| few(group)).collect();
     if !wanted.is_empty() {
-        let columns = (0..grouping.len())
-            .map(|place| wanted.iter().map(|key| key[place].as_deref()).collect::<StringArray>())
-            .collect();
-        let members = plan::members(context, rows.clone(), spec, grouping, columns)?;
+        let periods = wanted.iter().map(|group| Some(group.period)).collect();
+        let column =
+            |place: usize| wanted.iter().map(|group| group.key[place].as_deref()).collect();
+        let columns: Vec<StringArray> = (0..grouping.len()).map(column).collect();
+        let members = plan::members(context, rows.clone(), spec, grouping, periods, columns)?;
         add_members(members, spec, grouping, &mut groups).await?;
     }
     Ok(groups)
 }
 
 async fn totals(plan: DataFrame, spec: &Spec<'_>, grouping: &[usize]) -> Result<Vec<Group>> {
-    let mut groups: BTreeMap<Key, Group> = BTreeMap::new();
+    let mut groups: BTreeMap<Place, Group> = BTreeMap::new();
     let mut stream = plan.execute_stream().await?;
     while let Some(batch) = stream.try_next().await? {
         let batch = Columns(&batch);
-        let keys = batch.keys(grouping)?;
+        let keys = batch.places(grouping)?;
         let attributed = batch.boolean(ATTRIBUTED)?;
         let (contributors, events) = (batch.integer(CONTRIBUTORS)?, batch.integer(EVENTS)?);
         let mut numbers = Vec::new();
@@ -132,8 +144,9 @@ async fn totals(plan: DataFrame, spec: &Spec<'_>, grouping: &[usize]) -> Result<
         let hits = (0..spec.shares.len())
             .map(|index| batch.float(&numbered("h", index)))
             .collect::<Result<Vec<_>>>()?;
-        for (row, key) in keys.into_iter().enumerate() {
-            let group = groups.entry(key).or_insert_with_key(|key| Group::new(key.clone(), spec));
+        for (row, place) in keys.into_iter().enumerate() {
+            let group =
+                groups.entry(place).or_insert_with_key(|place| Group::new(place.clone(), spec));
             let events = count(&events, row);
             if !attributed.value(row) {
                 group.unattributed += events;
@@ -162,8 +175,8 @@ async fn add_members(
     groups: &mut [Group],
 ) -> Result<()> {
     let k = spec.min_contributors;
-    let places: HashMap<Key, usize> =
-        groups.iter().enumerate().map(|(place, group)| (group.key.clone(), place)).collect();
+    let places: HashMap<Place, usize> =
+        groups.iter().enumerate().map(|(index, group)| (group.place(), index)).collect();
     // Of each group the whole's contributors, then those of each number, where they are few.
     let wanted = |heads: Heads| (heads.certain < k).then(Vec::new);
     let mut members: Vec<Vec<Option<Vec<Contributor>>>> = groups
@@ -176,7 +189,7 @@ async fn add_members(
     let mut stream = plan.execute_stream().await?;
     while let Some(batch) = stream.try_next().await? {
         let batch = Columns(&batch);
-        let keys = batch.keys(grouping)?;
+        let keys = batch.places(grouping)?;
         let (epochs, pseudonyms) = (batch.epochs()?, batch.pseudonyms()?);
         let values = (0..spec.numbers.len())
             .map(|index| batch.integer(&numbered("c", index)))
@@ -203,32 +216,27 @@ async fn add_members(
     Ok(())
 }
 
-/// Fills the histograms of number `index` in those of `groups` that `shown` names.
+/// Fills the histograms of number `index` in `groups`, some of those of the grouping.
 pub(crate) async fn add_histogram(
     rows: &DataFrame,
     spec: &Spec<'_>,
     grouping: &[usize],
     index: usize,
-    groups: &mut [Group],
-    shown: impl Fn(usize) -> bool,
+    groups: Vec<&mut Group>,
 ) -> Result<()> {
-    let places: HashMap<Key, usize> = groups
-        .iter()
-        .enumerate()
-        .filter(|(place, _)| shown(*place))
-        .map(|(place, group)| (group.key.clone(), place))
-        .collect();
-    if places.is_empty() {
+    if groups.is_empty() {
         return Ok(());
     }
+    let mut groups: HashMap<Place, &mut Group> =
+        groups.into_iter().map(|group| (group.place(), group)).collect();
     let plan = plan::histogram(rows.clone(), spec, grouping, index)?;
     let mut stream = plan.execute_stream().await?;
     while let Some(batch) = stream.try_next().await? {
         let batch = Columns(&batch);
         let (buckets, weights) = (batch.integer(BUCKET)?, batch.float(WEIGHT)?);
-        for (row, key) in batch.keys(grouping)?.into_iter().enumerate() {
-            if let Some(&place) = places.get(&key) {
-                let histogram = &mut groups[place].numbers[index].histogram;
+        for (row, place) in batch.places(grouping)?.into_iter().enumerate() {
+            if let Some(group) = groups.get_mut(&place) {
+                let histogram = &mut group.numbers[index].histogram;
                 *histogram.entry(buckets.value(row)).or_default() += value(&weights, row);
             }
         }
@@ -248,7 +256,8 @@ impl Columns<'_> {
         Ok(cast(column, kind)?)
     }
 
-    fn keys(&self, grouping: &[usize]) -> Result<Vec<Key>> {
+    fn places(&self, grouping: &[usize]) -> Result<Vec<Place>> {
+        let periods = self.integer(PERIOD)?;
         let columns = grouping
             .iter()
             .map(|&field| self.typed(&dimension(field), &DataType::Utf8))
@@ -257,7 +266,10 @@ impl Columns<'_> {
             column.is_valid(row).then(|| column.as_string::<i32>().value(row).to_owned())
         };
         Ok((0..self.0.num_rows())
-            .map(|row| columns.iter().map(|column| text(column, row)).collect())
+            .map(|row| {
+                let key = columns.iter().map(|column| text(column, row)).collect();
+                (periods.value(row), key)
+            })
             .collect())
     }
 

@@ -9,6 +9,7 @@
 //! declared, whoever asks.
 
 mod compute;
+mod days;
 mod error;
 mod groups;
 mod histogram;

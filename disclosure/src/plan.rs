@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field as Column, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{NullEquality, ScalarValue};
@@ -40,6 +40,8 @@ pub(crate) fn numbered(prefix: &str, index: usize) -> String {
     format!("{prefix}{index}")
 }
 
+/// Which of the periods that are computed together a row is of: how many periods after the first (`Int64`).
+pub(crate) const PERIOD: &str = "period";
 /// Whether the rows of a total have contributors (`Boolean`).
 pub(crate) const ATTRIBUTED: &str = "attributed";
 /// Number of contributors, or of rows without one where [`ATTRIBUTED`] is false (`Int64`).
@@ -51,20 +53,21 @@ pub(crate) const BUCKET: &str = "bucket";
 /// See [`BUCKET`].
 pub(crate) const WEIGHT: &str = "weight";
 
-/// The rows of one period, reduced to what the statistic needs: dimensions as text, numbers as `Float64`, shares
-/// as 0 or 1. A field that the table does not have yet is null in every row.
+/// The rows of `periods` (in order of time, all of one length), reduced to what the statistic needs: [`PERIOD`],
+/// dimensions as text, numbers as `Float64`, shares as 0 or 1. A field that the table does not have yet is null in
+/// every row.
 pub(crate) fn rows(
     context: &SessionContext,
     events: Arc<dyn TableProvider>,
     spec: &Spec<'_>,
-    period: Period,
+    periods: &[Period],
 ) -> Result<DataFrame> {
     let stored = events.schema();
     let field = |name: &str, kind: &DataType| match stored.column_with_name(name) {
         Some(_) => Ok(cast(ident(name), kind.clone())),
         None => ScalarValue::try_from(kind).map(lit),
     };
-    let mut columns = vec![ident(CONTRIBUTOR), ident(EPOCH)];
+    let mut columns = vec![number_of(periods).alias(PERIOD), ident(CONTRIBUTOR), ident(EPOCH)];
     for index in dimensions(spec.statistic) {
         let name = &spec.family.fields[index].name;
         columns.push(field(name, &DataType::Utf8)?.alias(dimension(index)));
@@ -83,26 +86,45 @@ pub(crate) fn rows(
         let one_or_zero = when(holds, lit(1_i64)).otherwise(lit(0_i64))?;
         columns.push(one_or_zero.alias(numbered("b", index)));
     }
-    let mut rows = context.read_table(events)?.filter(within(period))?;
+    let mut rows = context.read_table(events)?.filter(within(periods))?;
     if !spec.unattributed {
         rows = rows.filter(is_not_null(ident(CONTRIBUTOR)))?;
     }
     rows.select(columns)
 }
 
-fn within(period: Period) -> Expr {
+fn within(periods: &[Period]) -> Expr {
     let micros = |ms: i64| {
         lit(ScalarValue::TimestampMicrosecond(Some(ms.saturating_mul(1000)), Some("UTC".into())))
     };
     let day = |day: i32| lit(ScalarValue::Date32(Some(day)));
+    let (Some(first), Some(last)) = (periods.first(), periods.last()) else { return lit(false) };
     let days = ident(DAY)
-        .gt_eq(day(period.start.day()))
-        .and(ident(DAY).lt_eq(day(period.end.plus(-1).day())));
-    let time = ident(TIME).gt_eq(micros(period.start.0)).and(ident(TIME).lt(micros(period.end.0)));
-    days.and(time)
+        .gt_eq(day(first.start.day()))
+        .and(ident(DAY).lt_eq(day(last.end.plus(-1).day())));
+    let time = ident(TIME).gt_eq(micros(first.start.0)).and(ident(TIME).lt(micros(last.end.0)));
+    let numbers = periods.iter().map(|period| lit(place_of(*period, *first))).collect();
+    days.and(time).and(number_of(periods).in_list(numbers, false))
 }
 
-/// One row a group and epoch, and whether it has contributors: [`ATTRIBUTED`], [`CONTRIBUTORS`], [`EVENTS`]; of
+/// [`PERIOD`] of a row at or after the beginning of the first period.
+fn number_of(periods: &[Period]) -> Expr {
+    let Some(first) = periods.first() else { return lit(0_i64) };
+    let (start, length) = (first.start.0, length(*first));
+    let since = cast(ident(TIME), DataType::Int64) - lit(start.saturating_mul(1000));
+    since / lit(length.saturating_mul(1000))
+}
+
+/// [`PERIOD`] of the rows of `period`, where the periods begin with `first`.
+pub(crate) fn place_of(period: Period, first: Period) -> i64 {
+    (period.start.0 - first.start.0) / length(first)
+}
+
+fn length(period: Period) -> i64 {
+    (period.end.0 - period.start.0).max(1)
+}
+
+/// One row a period, group and epoch, and whether it has contributors: [`ATTRIBUTED`], [`CONTRIBUTORS`], [`EVENTS`]; of
 /// number `i` the contributors `p`i, weighted sum `s`i and weighted count `c`i; of share `j` the weighted hits `h`j.
 pub(crate) fn totals(rows: DataFrame, spec: &Spec<'_>, grouping: &[usize]) -> Result<DataFrame> {
     let mut keys = keys(grouping);
@@ -146,42 +168,40 @@ fn contributors(rows: DataFrame, spec: &Spec<'_>, grouping: &[usize]) -> Result<
     rows.aggregate(keys, measured)
 }
 
-/// The contributors of `groups` (one entry a dimension, one row a group): one row each with its dimensions, epoch,
-/// [`CONTRIBUTOR`], and of number `i` whether it has any, as `c`i.
+/// The contributors of some groups (a row each: its [`PERIOD`], and one entry a dimension): one row each with period,
+/// dimensions, epoch, [`CONTRIBUTOR`], and of number `i` whether it has any, as `c`i.
 pub(crate) fn members(
     context: &SessionContext,
     rows: DataFrame,
     spec: &Spec<'_>,
     grouping: &[usize],
+    periods: Int64Array,
     groups: Vec<StringArray>,
 ) -> Result<DataFrame> {
-    let rows = rows.filter(is_not_null(ident(CONTRIBUTOR)))?;
-    let rows = if grouping.is_empty() {
-        rows
-    } else {
-        let wanted = |field: &usize| format!("w{field}");
-        let columns: Vec<Column> =
-            grouping.iter().map(|field| Column::new(wanted(field), DataType::Utf8, true)).collect();
-        let arrays = groups.into_iter().map(|array| Arc::new(array) as ArrayRef).collect();
-        let batch = RecordBatch::try_new(Arc::new(Schema::new(columns)), arrays)?;
-        let wanted_groups = context.read_batch(batch)?.into_unoptimized_plan();
-        let on: (Vec<String>, Vec<String>) =
-            grouping.iter().map(|field| (dimension(*field), wanted(field))).unzip();
-        let (state, plan) = rows.into_parts();
-        // Null is a group like any other, and must find itself.
-        let joined = LogicalPlanBuilder::from(plan).join_detailed(
-            wanted_groups,
-            JoinType::LeftSemi,
-            on,
-            None,
-            NullEquality::NullEqualsNull,
-        )?;
-        DataFrame::new(state, joined.build()?)
-    };
+    const WANTED: &str = "wanted_period";
+    let wanted = |field: &usize| format!("w{field}");
+    let mut columns = vec![Column::new(WANTED, DataType::Int64, false)];
+    columns.extend(grouping.iter().map(|field| Column::new(wanted(field), DataType::Utf8, true)));
+    let mut arrays = vec![Arc::new(periods) as ArrayRef];
+    arrays.extend(groups.into_iter().map(|array| Arc::new(array) as ArrayRef));
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(columns)), arrays)?;
+    let wanted_groups = context.read_batch(batch)?.into_unoptimized_plan();
+    let mut on = (vec![PERIOD.to_owned()], vec![WANTED.to_owned()]);
+    on.extend(grouping.iter().map(|field| (dimension(*field), wanted(field))));
+    let (state, plan) = rows.filter(is_not_null(ident(CONTRIBUTOR)))?.into_parts();
+    // Null is a group like any other, and must find itself.
+    let joined = LogicalPlanBuilder::from(plan).join_detailed(
+        wanted_groups,
+        JoinType::LeftSemi,
+        on,
+        None,
+        NullEquality::NullEqualsNull,
+    )?;
+    let rows = DataFrame::new(state, joined.build()?);
     contributors(rows, spec, grouping)
 }
 
-/// The histogram of number `index`: one row a group and [`BUCKET`], with its [`WEIGHT`].
+/// The histogram of number `index`: one row a period, group and [`BUCKET`], with its [`WEIGHT`].
 pub(crate) fn histogram(
     rows: DataFrame,
     spec: &Spec<'_>,
@@ -206,7 +226,7 @@ pub(crate) fn histogram(
     };
     let rows = rows.window(vec![all("m")?.alias("n"), all("t")?.alias("s")])?;
     let weight = number_weight(event_weight(spec)?, number.sum_max, ident("s"))?;
-    let mut per_group: Vec<Expr> = grouping.iter().map(|&field| ident(dimension(field))).collect();
+    let mut per_group = group_keys(grouping);
     per_group.push(ident(BUCKET));
     let weighted = weight * cast(ident("m"), DataType::Float64);
     let mut columns = per_group.clone();
@@ -216,9 +236,15 @@ pub(crate) fn histogram(
         .aggregate(per_group, vec![sum(ident(WEIGHT)).alias(WEIGHT)])
 }
 
-/// Dimensions and epoch: a pseudonym means nothing beyond its epoch, so nothing is counted across two.
+/// Period and dimensions.
+fn group_keys(grouping: &[usize]) -> Vec<Expr> {
+    let dimensions = grouping.iter().map(|&field| ident(dimension(field)));
+    std::iter::once(ident(PERIOD)).chain(dimensions).collect()
+}
+
+/// What groups go by, and the epoch: a pseudonym means nothing beyond its epoch, so nothing is counted across two.
 fn keys(grouping: &[usize]) -> Vec<Expr> {
-    let mut keys: Vec<Expr> = grouping.iter().map(|&field| ident(dimension(field))).collect();
+    let mut keys = group_keys(grouping);
     keys.push(ident(EPOCH));
     keys
 }

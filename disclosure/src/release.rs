@@ -9,8 +9,7 @@
 //! as empty: history may be imported into it later. Which days have events is read from the table's list of files.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{AsArray, RecordBatch};
@@ -23,12 +22,12 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{ident, lit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use deltalake::DeltaTable;
-use futures::TryStreamExt;
-use schemas::columns::{DAY, timestamp};
+use schemas::columns::timestamp;
 use schemas::model::{Package, Statistic};
 use schemas::time::Millis;
 
-use crate::compute::compute;
+use crate::compute::{HELD_ROWS_MAX, compute};
+use crate::days::{Days, whole};
 use crate::error::Doing;
 use crate::ledger::{Ledger, Release, digest};
 use crate::period::{Period, next_to_close, touching};
@@ -176,8 +175,8 @@ impl Disclosure {
         let Some(events) = table::open(&self.events_root, &family.name).await? else {
             return Ok(Vec::new());
         };
-        let days = days(&events, &family.name).await?;
-        let due: Vec<Period> = touching(days.keys().copied(), statistic.every, family)
+        let days = Days::of(&events, &family.name).await?;
+        let due: Vec<Period> = touching(days.all(), statistic.every, family)
             .into_iter()
             .filter(|period| period.closes_at(family) <= complete)
             .filter(|period| !done.contains(&period.start))
@@ -217,11 +216,13 @@ impl Disclosure {
         let provider = table::rows(events, &spec.family.name).await?;
         let (mut lines, mut rows) = (Vec::new(), Vec::new());
         let context = self.context(name)?;
-        for &period in due {
-            let events = Arc::clone(&provider);
-            let outcome =
-                compute(&context, events, &self.package, spec, period, now, self.memory_bytes)
-                    .await?;
+        let mut outcomes = Vec::new();
+        for some in days.together(due, HELD_ROWS_MAX) {
+            let (events, memory) = (Arc::clone(&provider), self.memory_bytes);
+            let some = compute(&context, events, &self.package, spec, some, now, memory).await?;
+            outcomes.extend(some);
+        }
+        for (&period, outcome) in due.iter().zip(outcomes) {
             if outcome.empty {
                 self.remember_empty(spec.statistic, period, days);
                 continue;
@@ -298,12 +299,12 @@ impl Disclosure {
 
     fn is_empty(&self, statistic: &Statistic, period: Period, days: &Days) -> bool {
         let empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
-        empty.get(&(statistic.name.clone(), period)) == Some(&files_of(period, days))
+        empty.get(&(statistic.name.clone(), period)) == Some(&days.files_of(period))
     }
 
     fn remember_empty(&self, statistic: &Statistic, period: Period, days: &Days) {
         let mut empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
-        empty.insert((statistic.name.clone(), period), files_of(period, days));
+        empty.insert((statistic.name.clone(), period), days.files_of(period));
     }
 }
 
@@ -331,56 +332,6 @@ fn version(table: &DeltaTable) -> i64 {
 fn failed(statistic: &str) -> impl Fn(datafusion::error::DataFusionError) -> Error + '_ {
     let doing = Doing { statistic, step: "read what was released", memory_bytes: 0 };
     move |error| doing.failed(&error)
-}
-
-/// Days that have files, each with a fingerprint of them.
-type Days = BTreeMap<i32, u64>;
-
-async fn days(events: &DeltaTable, name: &str) -> Result<Days, Error> {
-    let store = Error::store(name);
-    let snapshot = events.snapshot().map_err(&store)?;
-    let log = events.log_store();
-    let mut files = snapshot.snapshot().file_views(log.as_ref(), None);
-    let mut days = Days::new();
-    while let Some(file) = files.try_next().await.map_err(&store)? {
-        let text = file.partition_values_map().remove(DAY).flatten();
-        let day = text.and_then(|text| Millis::parse(&format!("{text}T00:00:00Z")));
-        let wrong = || Error::Column { table: name.to_owned(), column: DAY.to_owned() };
-        let mut hasher = DefaultHasher::new();
-        file.path().hash(&mut hasher);
-        // Added, so that the order of files plays no part.
-        let fingerprint = days.entry(day.ok_or_else(wrong)?.day()).or_default();
-        *fingerprint = fingerprint.wrapping_add(hasher.finish());
-    }
-    Ok(days)
-}
-
-/// Checks that the files of these days are as they were written.
-async fn whole(
-    events: &DeltaTable,
-    dir: &Path,
-    name: &str,
-    days: &BTreeSet<i32>,
-) -> Result<(), Error> {
-    let store = Error::store(name);
-    let snapshot = events.snapshot().map_err(&store)?;
-    let log = events.log_store();
-    let mut files = snapshot.snapshot().file_views(log.as_ref(), None);
-    while let Some(file) = files.try_next().await.map_err(&store)? {
-        let text = file.partition_values_map().remove(DAY).flatten();
-        let day = text.and_then(|text| Millis::parse(&format!("{text}T00:00:00Z")));
-        let path = dir.join(file.path().as_ref() as &str);
-        let needed = day.is_none_or(|day| days.contains(&day.day()));
-        // One that cannot be read at all is found when its rows are.
-        if needed && storage::is_whole(&path).is_ok_and(|whole| !whole) {
-            return Err(Error::Changed { path });
-        }
-    }
-    Ok(())
-}
-
-fn files_of(period: Period, days: &Days) -> u64 {
-    period.days().filter_map(|day| days.get(&day)).fold(0, |all, files| all.wrapping_add(*files))
 }
 
 /// Rows of a statistic's table by the period they are of.

@@ -269,3 +269,96 @@ async fn a_changed_file_is_named_and_its_period_is_not_released() {
     std::fs::write(&file, whole).unwrap();
     assert_eq!(store.disclosure().release_closed(closes, &|_| closes).await.unwrap().len(), 1);
 }
+
+const MANY: &str = r#"
+[statistics.by_day]
+from = "device_usage"
+measures = ["devices", "events", "unattributed_events", { mean = "duration" }, { quantiles = "duration", at = [0.5] }, { share = { error = "present" } }]
+every = "day"
+by = [[], ["version"], ["country"], ["version", "country"]]
+clamp = { events = 3 }
+
+[statistics.by_hour]
+from = "device_usage"
+measures = ["devices", { sum = "duration" }]
+every = "hour"
+by = [[], ["version"]]
+clamp = { events = 5, sums = { duration = 4000 } }
+
+[statistics.by_week]
+from = "device_usage"
+measures = ["devices", { quantiles = "duration", at = [0.9] }]
+every = "week"
+by = [["country"]]
+clamp = { events = 9 }
+"#;
+
+/// Days of May that have events.
+const DAYS: [i64; 9] = [1, 2, 3, 6, 8, 9, 14, 20, 21];
+
+/// Three weeks with gaps: groups small and large, devices of two epochs, events without device, length or country.
+fn weeks() -> Vec<Row> {
+    let mut state = 7_u64;
+    let mut below = |bound: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    let mut rows = Vec::new();
+    for day in DAYS {
+        for _ in 0..5 + 20 * below(3) {
+            let time = format!("2024-05-{day:02}T{:02}:00:00Z", 8 + 3 * below(3));
+            let mut row = Row::new(&time, below(24));
+            row.epoch = 700 + i32::from(below(9) == 0);
+            row.contributor = row.contributor.filter(|_| below(8) > 0);
+            row.version =
+                [Some("3.8"), Some("3.8"), Some("3.9"), Some("4.0"), None][below(5) as usize];
+            row.country = [Some("DK"), Some("DK"), Some("SE"), None][below(4) as usize];
+            row.duration = (below(5) > 0).then(|| 100 * below(40) as i64);
+            row.error = (below(6) == 0).then_some("E042");
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+#[tokio::test]
+async fn periods_computed_together_are_what_they_are_by_themselves() {
+    let package = package(MANY, 4, 1);
+    let (together, alone) = (Store::new(package.clone()), Store::new(package));
+    together.add(&weeks()).await;
+    alone.add(&weeks()).await;
+    let now = at("2024-06-30");
+    let all = together.disclosure().release_closed(now, &|_| now).await.unwrap();
+    let disclosure = alone.disclosure();
+    let mut each = 0;
+    // Behind each hour that has events, and the end of its day; `late` is a day.
+    let steps = DAYS.iter().flat_map(|day| [10, 13, 24].map(|hour| (day + 1, hour)));
+    let steps = steps.map(|(day, hour)| at("2024-05-01").plus((day - 1) * DAY_MS + hour * HOUR_MS));
+    for complete in steps.chain([now]) {
+        each += disclosure.release_closed(now, &|_| complete).await.unwrap().len();
+    }
+    assert_eq!(all.len(), each);
+    assert!(all.iter().any(|release| release.hidden) && all.iter().any(|release| !release.hidden));
+    for name in ["by_day", "by_hour", "by_week"] {
+        let mut found = Vec::new();
+        for store in [&together, &alone] {
+            let rows = statistic(store, name).await;
+            let text = pretty_format_batches(&[rows]).unwrap().to_string();
+            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            found.push(lines);
+            let ledger = releases(&store.root("ledger"), Some(name)).await.unwrap();
+            let mut told: Vec<String> = ledger
+                .iter()
+                .map(|line| {
+                    format!("{:?} {} {:?} {}", line.period, line.groups, line.hidden, line.digest)
+                })
+                .collect();
+            told.sort();
+            found.push(told);
+        }
+        assert!(found[0].len() > 5, "{name}");
+        assert_eq!((&found[0], &found[1]), (&found[2], &found[3]), "{name}");
+    }
+}
