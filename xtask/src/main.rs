@@ -7,11 +7,14 @@
 mod dependencies;
 mod documentation;
 mod files;
+mod firmware;
 mod fuzz;
+mod packages;
 mod python;
 mod shell;
 mod soak;
 mod steps;
+mod web;
 
 use std::process::ExitCode;
 
@@ -30,7 +33,10 @@ usage: cargo xtask COMMAND
                        build         everything compiles, with lints, warnings denied
                        tests         unit, property, pipeline and end-to-end tests, benches once
                        documentation doc tests, and the docs without a warning
+                       firmware      the client for devices: two compilers, sanitizers, sizes, fuzzing, a bad network
+                       web           tracker and dashboard: types, budgets, tests in Chromium; the whole way to the page
                        fuzz          every decoder, some seconds each
+                     firmware and web install what they need and Debian has, if this is root or sudo asks for nothing
   fuzz [TARGET…] [--minutes 60]
                      every decoder, or the named ones, for that long all together
   soak [--kills N] [--seed N]

@@ -12,7 +12,7 @@ const REQUIREMENTS: &str = "tests/end_to_end/requirements.txt";
 const INSTALLED: &str = "target/python/installed.txt";
 
 /// The interpreter that has the readers; the tests know it under the same name.
-fn interpreter() -> PathBuf {
+pub(crate) fn interpreter() -> PathBuf {
     repository().join("target/python/bin/python")
 }
 

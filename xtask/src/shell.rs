@@ -17,6 +17,17 @@ pub(crate) fn repository() -> PathBuf {
     here.parent().expect("this crate lies in a folder of the repository").to_owned()
 }
 
+/// The service as the step `build` leaves it.
+pub(crate) fn built_binary() -> Outcome<PathBuf> {
+    let binary = repository().join("target/debug/quorate");
+    if binary.is_file() {
+        return Ok(binary);
+    }
+    fail(
+        "target/debug/quorate is not there; make it with `cargo xtask test build`, or `cargo build`",
+    )
+}
+
 /// Runs `command` with its output on the terminal.
 pub(crate) fn run(command: &mut Command) -> Outcome {
     match command.status() {

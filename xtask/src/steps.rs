@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::shell::{Outcome, cargo, cargo_command, fail, run as run_command};
-use crate::{dependencies, documentation, files, fuzz, python};
+use crate::{dependencies, documentation, files, firmware, fuzz, python, web};
 
 struct Step {
     name: &'static str,
@@ -26,6 +26,8 @@ const STEPS: &[Step] = &[
     Step { name: "build", needs: &[], check: || run_command(&mut with_lints(&["--no-run"])) },
     Step { name: "tests", needs: &["build", "python"], check: tests },
     Step { name: "documentation", needs: &["build"], check: documentation::check },
+    Step { name: "firmware", needs: &["build", "python"], check: firmware::check },
+    Step { name: "web", needs: &["build"], check: web::check },
     Step { name: "fuzz", needs: &["build"], check: fuzz::check },
 ];
 

@@ -3,7 +3,7 @@
 """Devices against a service behind a bad network: every event once.
 
     tests/drive.py DEVICE                       against a service of its own
-    tests/drive.py DEVICE --quorate BINARY      against the real one; with deltalake installed, its table is read
+    tests/drive.py DEVICE --quorate BINARY      against the real one; deltalake reads its table
 
 Between the device and the service stands a proxy that drops requests, cuts requests and answers, delays, repeats
 requests, and answers 503, 429 or 401 itself. The device loses power after a random number of bytes written, again and
@@ -12,6 +12,7 @@ again. At the end all is well, and what arrived is compared with what the device
 
 import argparse
 import http.server
+import importlib.util
 import json
 import pathlib
 import random
@@ -293,6 +294,8 @@ def free_port():
 
 
 def against_real(options, folder):
+    # Before anything is started.
+    check(importlib.util.find_spec("deltalake"), "Python's deltalake is missing: `cargo xtask python` makes target/python")
     init = subprocess.run([options.quorate, "init", "own"], cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
     key = next(word for word in init.stdout.split() if word.startswith("qd_"))
     config = folder / "own" / "quorate.toml"
@@ -316,11 +319,8 @@ def against_real(options, folder):
 
 
 def compare_with_table(data, confirmed, losses):
-    try:
-        import deltalake
-    except ImportError:
-        print("real service: deltalake is not installed, its table was not read")
-        return
+    import deltalake
+
     rows = deltalake.DeltaTable(data / "events" / "device_usage").to_pyarrow_table().to_pylist()
     durations = sorted(row["duration"] for row in rows)
     check(len(durations) == len(set(durations)), f"{len(durations) - len(set(durations))} events are twice in the table")
