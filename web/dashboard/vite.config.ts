@@ -4,6 +4,8 @@ import { defineConfig } from "vite";
 // `script-src 'self'; style-src 'self'` holds.
 export default defineConfig({
   base: "./",
+  // For `npm run dev -w dashboard`: a running service answers.
+  server: { proxy: { "/v1": "http://127.0.0.1:8081", "/privacy": "http://127.0.0.1:8081" } },
   build: {
     target: "es2022",
     cssTarget: ["chrome125", "firefox128", "safari17.5"],

@@ -8,15 +8,13 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { launch } from "../tools/browser.js";
-import { binary, init } from "../tools/quorate.js";
+import { init } from "../tools/quorate.js";
 
-const skip = binary ? false : "QUORATE names no binary";
 const examples = new URL("../../examples/", import.meta.url);
 const script = new URL("../tracker/dist/quorate.js", import.meta.url);
 let service;
 
 before(async () => {
-  if (skip) return;
   service = await init();
   await service.start();
 });
@@ -24,7 +22,7 @@ after(() => service?.stop());
 
 const of = async (name) => (await service.status()).sources.find(({ source }) => source === name);
 
-test("python: what is right is taken, what is wrong is told, and a second run counts nothing twice", { skip }, async () => {
+test("python: what is right is taken, what is wrong is told, and a second run counts nothing twice", async () => {
   const lines = Array.from({ length: 250 }, (_, index) => ({ type: "device_usage", id: `p-${index}`, serial_number: `S-${index % 20}`, product: "scanner", version: "3.8.1" }));
   lines.push({ type: "device_usage", id: "wrong", serial_number: "S-1", duration: "long" });
   const input = lines.map((line) => JSON.stringify(line)).join("\n");
@@ -43,7 +41,7 @@ test("python: what is right is taken, what is wrong is told, and a second run co
   assert.equal((await run()).code, 0);
 });
 
-test("shell: a command runs as before, and is counted", { skip }, async () => {
+test("shell: a command runs as before, and is counted", async () => {
   const before = (await of("first-device"))?.accepted ?? 0;
   const env = { ...process.env, QUORATE_URL: service.ingest, QUORATE_KEY: service.key, XDG_STATE_HOME: mkdtempSync(join(tmpdir(), "quorate-shell-")) };
   const run = (...words) => new Promise((done) => execFile(new URL("shell/counted.sh", examples).pathname, words, { env }, (error, stdout, stderr) => done({ code: error?.code ?? 0, stdout, stderr })));
@@ -56,7 +54,7 @@ test("shell: a command runs as before, and is counted", { skip }, async () => {
   assert.match(stderr, /this run was not counted/);
 });
 
-test("site: pages, an order, an objection", { skip }, async (t) => {
+test("site: pages, an order, an objection", async (t) => {
   // The site as it is, with the service's address in place of the one that stands in it.
   const bodies = [];
   const stats = createServer(async (request, response) => {

@@ -1,12 +1,14 @@
-// A service of one's own for a test: the binary that QUORATE names, in a folder of its own, on free ports.
+// A service of one's own for a test: the binary that QUORATE names, else the one that `cargo build` makes, in a folder
+// of its own, on free ports.
 import { execFile, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-export const binary = process.env.QUORATE;
+export const binary = process.env.QUORATE ?? fileURLToPath(new URL("../../target/debug/quorate", import.meta.url));
 
 const run = promisify(execFile);
 
@@ -20,6 +22,7 @@ async function freePort() {
 
 /** A store made by `quorate init`, not running yet. */
 export async function init() {
+  if (!existsSync(binary)) throw new Error(`there is no ${binary}: run \`cargo build\`, or say with QUORATE where the binary is`);
   const folder = mkdtempSync(join(tmpdir(), "quorate-web-"));
   const { stdout } = await run(binary, ["init", "store"], { cwd: folder });
   const store = join(folder, "store");

@@ -31,18 +31,19 @@ export async function liveOf(operator, ingest) {
   const families = new Map();
   const of = (name) => {
     const key = name || null;
-    if (!families.has(key)) families.set(key, { family: key, accepted: 0, refused: {}, undeclared: 0 });
+    if (!families.has(key)) families.set(key, { family: key, any: false, accepted: 0, recent: 0, refused: {}, undeclared: 0 });
     return families.get(key);
   };
   for (const [, name, labels, value] of metrics.matchAll(/^(quorate_(?:events|undeclared)_total)\{(.*)\} (\d+)$/gm)) {
     const { family = "", outcome, reason } = Object.fromEntries([...labels.matchAll(/(\w+)="([^"]*)"/g)].map(([, key, text]) => [key, text]));
     const counts = of(family);
+    if (value !== "0") counts.any = true;
     if (name === "quorate_undeclared_total") counts.undeclared += Number(value);
     else if (outcome === "accepted") counts.accepted += Number(value);
     else counts.refused[reason] = (counts.refused[reason] ?? 0) + Number(value);
   }
   const last = status.sources.map(({ last_event }) => last_event).filter(Boolean).sort();
-  return { since: null, last_event: last.at(-1) ?? null, ingest, families: [...families.values()] };
+  return { since: new Date().toISOString(), rounding: 1, last_event: last.at(-1) ?? null, ingest, families: [...families.values()] };
 }
 
 export function serve({ query, operator, ingest = null, port = 0 }) {

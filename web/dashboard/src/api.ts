@@ -3,21 +3,37 @@
 /** Length of the periods of a statistic. */
 export type Every = "hour" | "day" | "week" | "epoch";
 
+/** A measure's column: what it is of, and in which unit. */
+export interface Column {
+  /** As rows have it: `p95_duration`. */
+  name: string;
+  measure: "contributors" | "events" | "unattributed_events" | "sum" | "mean" | "share" | "quantile";
+  /** Field that it is of; null of contributors and events. */
+  field: string | null;
+  unit: "ms" | "share" | null;
+  /** What the field says, in the package's words. */
+  about: string | null;
+}
+
 /** What may be asked of a statistic: an item of `GET /v1/statistics`. */
 export interface Statistic {
   name: string;
   title: string;
   measures: string[];
+  columns: Column[];
   groupings: string[][];
   every: Every;
   /** End of the last released period; null before the first. */
   complete_until: string | null;
   /** When the next period closes. */
-  closes_at?: string;
-  /** What contributors are called, from services that say it. */
-  contributors?: string;
-  /** Family that it is made of, from services that say it. */
-  family?: string;
+  closes_at: string | null;
+  /** What contributors are called: "visitors". */
+  contributors: string;
+  /** Family that it is made of. */
+  family: string;
+  mechanism: string;
+  min_contributors: number | null;
+  rounding: number | null;
 }
 
 /** What protects an answer. */
@@ -38,6 +54,8 @@ export interface Answer {
   complete_until: string | null;
   privacy: Privacy;
   rows: Row[];
+  /** Beginnings of the periods in which something of the grouping is hidden, also of those without a row. */
+  hidden_in: string[];
 }
 
 /** A question in the words of `statistics.toml`. */
@@ -49,22 +67,29 @@ export interface Question {
   between: [string, string];
 }
 
-/** Counts of one family since the service started; of what belongs to no family, if `family` is null. */
+/** Counts of one family since the service started; of what belongs to no family, if `family` is null. Every count is
+ * rounded down to a multiple of `Live.rounding`, so that none tells of one device alone. */
 export interface LiveFamily {
   family: string | null;
+  /** Whether there was at least one event, taken or refused. */
+  any: boolean;
   accepted: number;
-  per_minute?: number;
+  /** Accepted in the last 15 minutes. */
+  recent: number;
+  /** By reason; a reason that is there had at least one. */
   refused: Record<string, number>;
+  /** Fields dropped because nobody declared them. */
   undeclared: number;
-  notes?: Record<string, number>;
 }
 
 /** `GET /v1/live`. */
 export interface Live {
-  since: string | null;
+  since: string;
+  /** Truncated to the grain of its family; null before the first event. */
   last_event: string | null;
   /** Where events are posted, as senders reach it. */
-  ingest: string | null;
+  ingest: string;
+  rounding: number;
   families: LiveFamily[];
 }
 
@@ -84,6 +109,7 @@ export interface PolicyField {
 
 export interface PolicyFamily {
   name: string;
+  about?: string | null;
   /** What contributors are called. */
   called: string;
   /** How they are told apart, in words. */
@@ -129,7 +155,17 @@ export interface Policy {
   purposes: { name: string; basis: string; source: string; notice: string }[];
   /** What is never taken, in words. */
   refused: string[];
+  /** Signals that are honoured, and what they mean here. */
+  signals: { name: string; means: string }[];
   families: PolicyFamily[];
+  statistics: {
+    name: string;
+    title: string;
+    every: Every;
+    min_contributors: number | null;
+    rounding: number | null;
+    mechanism: string;
+  }[];
   keys: Keys[];
   outcomes: Outcomes[];
 }
@@ -155,23 +191,12 @@ export class Api {
     return this.get("v1/statistics");
   }
 
-  /** Null from services that tell no live counts. */
-  live(): Promise<Live | null> {
-    return this.perhaps("v1/live");
+  live(): Promise<Live> {
+    return this.get("v1/live");
   }
 
-  /** Null from services that do not tell it. */
-  policy(): Promise<Policy | null> {
-    return this.perhaps("v1/policy");
-  }
-
-  private async perhaps<T>(path: string): Promise<T | null> {
-    try {
-      return await this.get<T>(path);
-    } catch (error) {
-      if (error instanceof Refused && error.status === 404) return null;
-      throw error;
-    }
+  policy(): Promise<Policy> {
+    return this.get("v1/policy");
   }
 
   /** Asks, or gives what was answered within the last minute. */

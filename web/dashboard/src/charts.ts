@@ -23,6 +23,9 @@ export interface Drawing {
   tip(line: Line, point: Point, before: Point | undefined): string;
 }
 
+const TOP = 12;
+const BOTTOM = 28;
+
 type Dated = Point & { line: Line; previous: Point | undefined };
 
 function cleaned(chart: Element, summary: string): Element {
@@ -49,7 +52,8 @@ export function overTime({ picture, lines, compare, width, height, summary, tick
   const dotted = picture.periods <= 45 ? points : points.filter((_, index) => isLone(points, index));
   const colour = (point: Dated) => point.line.colour;
   const marks: Plot.Markish[] = [
-    Plot.rectX(one ? picture.gaps : [], { x1: "start", x2: "end", fill: "var(--gap)" }),
+    // Behind one line its whole gaps; under several a strip, since each has gaps of its own.
+    Plot.rectX(picture.gaps, { x1: "start", x2: "end", fill: one ? "var(--gap)" : "var(--missing)", insetTop: one ? 0 : height - TOP - BOTTOM - 5 }),
     Plot.ruleY([0], { stroke: "var(--axis)" }),
     Plot.areaY(uncertain, { x: "start", y1: "low", y2: "high", z: (point: Dated) => point.line.label, fill: colour, fillOpacity: 0.18 }),
     Plot.lineY(before, { x: "start", y: "value", stroke: "var(--before)", strokeWidth: 1.5, strokeDasharray: "2 4" }),
@@ -76,8 +80,8 @@ export function overTime({ picture, lines, compare, width, height, summary, tick
     height,
     marginLeft: 46,
     marginRight: 12,
-    marginTop: 12,
-    marginBottom: 28,
+    marginTop: TOP,
+    marginBottom: BOTTOM,
     x: { type: "utc", domain: [picture.from, picture.to - (picture.periods > 1 ? picture.length : 0)], label: null, ticks: width / 90 },
     y: { grid: true, zero: true, domain: [0, Math.max(...values) || 1], nice: true, label: null, ticks: 4, tickFormat: tick },
     color: { type: "identity" },

@@ -1,14 +1,16 @@
 // From rows to what is drawn: periods in order, a group each, and the same of the span before. Plain functions of values.
 
-import type { Answer, Every, Row, Statistic } from "./api";
+import type { Answer, Column, Every, Row, Statistic } from "./api";
 import type { View } from "./route";
 import { DAY_MS, lengthOf } from "./time";
 
-/** A value in a period; null where it is not shown. */
+/** A value in a period; null where there is none to show. */
 export interface Point {
   start: number;
   end: number;
   value: number | null;
+  /** Whether something of the grouping is hidden in this period: then null may be too few, else nothing happened. */
+  hidden: boolean;
   /** Ends of the interval, where the mechanism gives one. */
   low?: number;
   high?: number;
@@ -36,8 +38,10 @@ export interface Picture {
   periods: number;
   /** The largest first. */
   groups: Group[];
-  /** Ends of the periods of which something is missing in the only group. */
+  /** Runs of periods in which something of the grouping is hidden. */
   gaps: { start: number; end: number }[];
+  /** How many periods those are. */
+  hidden: number;
 }
 
 /** A span of time, whole periods, and the one before it. */
@@ -73,10 +77,11 @@ export function picture(answer: Answer, by: string[], measure: string, span: Spa
   const { from, to, before, length } = span;
   const periods = Math.round((to - from) / length);
   const groups = new Map<string, Group>();
-  const empty = () =>
+  const hidden = new Set(answer.hidden_in.map((start) => Date.parse(start)));
+  const empty = (origin: number) =>
     Array.from({ length: periods }, (_, index): Point => {
       const start = from + index * length;
-      return { start, end: start + length, value: null };
+      return { start, end: start + length, value: null, hidden: hidden.has(origin + index * length) };
     });
   for (const row of answer.rows) {
     const start = Date.parse(row.period_start);
@@ -85,7 +90,7 @@ export function picture(answer: Answer, by: string[], measure: string, span: Spa
     const key = keyOf(values);
     let group = groups.get(key);
     if (!group) {
-      group = { values, key, points: empty(), before: empty(), mean: null, meanBefore: null, shown: 0 };
+      group = { values, key, points: empty(from), before: empty(before), mean: null, meanBefore: null, shown: 0 };
       groups.set(key, group);
     }
     const [side, origin] = start >= from ? [group.points, from] : [group.before, before];
@@ -100,8 +105,8 @@ export function picture(answer: Answer, by: string[], measure: string, span: Spa
   const sorted = [...groups.values()]
     .filter(({ shown }) => shown > 0)
     .sort((a, b) => (b.mean ?? 0) - (a.mean ?? 0) || a.key.localeCompare(b.key));
-  const only = sorted.length === 1 ? sorted[0]!.points : [];
-  return { from, to, length, periods, groups: sorted, gaps: spans(only) };
+  const missing = empty(from).filter(({ hidden }) => hidden);
+  return { from, to, length, periods, groups: sorted, gaps: runs(missing), hidden: missing.length };
 }
 
 function read(row: Row, measure: string, point: Point): void {
@@ -116,11 +121,10 @@ export function mean(points: Point[]): number | null {
   return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** Runs of periods without a value. */
-function spans(points: Point[]): { start: number; end: number }[] {
+/** Periods that follow each other, as one. */
+export function runs(points: Point[]): { start: number; end: number }[] {
   const runs: { start: number; end: number }[] = [];
-  for (const { start, end, value } of points) {
-    if (value !== null) continue;
+  for (const { start, end } of points) {
     const last = runs.at(-1);
     if (last && last.end === start) last.end = end;
     else runs.push({ start, end });
@@ -142,10 +146,10 @@ export function groupingOf(statistic: Statistic, wanted?: string[]): string[] {
 }
 
 /** The measure that a statistic is about: its contributors if the title speaks of them, else what is measured of them. */
-export function mainMeasure(statistic: Statistic, contributors: string): string {
-  const other = statistic.measures.find((name) => name !== contributors);
-  const isOfContributors = statistic.title.toLowerCase().includes(contributors.toLowerCase());
-  return (isOfContributors ? statistic.measures.find((name) => name === contributors) : other) ?? statistic.measures[0]!;
+export function mainMeasure({ title, columns, contributors }: Pick<Statistic, "title" | "columns" | "contributors">): Column {
+  const isContributors = (column: Column) => column.measure === "contributors";
+  const speaksOfThem = title.toLowerCase().includes(contributors.toLowerCase());
+  return columns.find((column) => isContributors(column) === speaksOfThem) ?? columns[0]!;
 }
 
 /** Length of an epoch, by rows that have one. */

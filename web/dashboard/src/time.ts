@@ -39,9 +39,9 @@ export function range(start: number, end: number): string {
   return `${sameYear ? dayOnly.format(start) : day(start)} to ${day(last)}`;
 }
 
-/** How long until, or since: "in 21 h". */
+/** How long until: "in 21 h". */
 export function distance(to: number, now: number): string {
-  const away = Math.abs(to - now);
+  const away = Math.max(0, to - now);
   const text =
     away < 60_000
       ? `${Math.round(away / 1_000)} s`
@@ -50,7 +50,7 @@ export function distance(to: number, now: number): string {
         : away < 2 * DAY_MS
           ? `${Math.round(away / HOUR_MS)} h`
           : `${Math.round(away / DAY_MS)} days`;
-  return to >= now ? `in ${text}` : `${text} ago`;
+  return `in ${text}`;
 }
 
 /** A span in its largest whole unit: "2 hours", "28 days". */

@@ -1,7 +1,6 @@
-// Names and numbers as people read them. Units and kinds are read off the names that the package's measures give
-// their columns.
+// Names and numbers as people read them.
 
-import type { Privacy, Statistic } from "./api";
+import type { Column, Privacy } from "./api";
 
 const numbers = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -36,45 +35,44 @@ export function grouping(by: string[]): string {
   return by.length === 0 ? "Total" : sentence(by.map(dimension).join(", "));
 }
 
-/** What contributors of a statistic are called: "visitors". */
-export function contributors(statistic: Statistic): string {
-  const plain = (name: string) => !/^(events|unattributed_events)$|^(sum|mean|share|p\d+)_/.test(name);
-  return statistic.contributors ?? statistic.measures.find(plain) ?? "contributors";
+/** A measure's name: `p95_duration` as "Duration, 95th percentile". */
+export function measure({ name, measure, field }: Column): string {
+  const of = (field ?? name).replaceAll("_", " ");
+  if (measure === "contributors") return sentence(of);
+  if (measure === "events") return "Events";
+  if (measure === "unattributed_events") return "Events of nobody";
+  if (measure === "sum") return `Sum of ${of}`;
+  if (measure === "mean") return `Mean ${of}`;
+  if (measure === "share") return `Share with ${condition(name, field ?? "")}`;
+  const [, rank] = /^p(\d+)_/.exec(name) ?? [];
+  return rank === "50" ? `Median ${of}` : `${sentence(of)}, ${rank}th percentile`;
 }
 
-/** A measure's name: `p95_duration` as "95 % are below (duration)". */
-export function measure(name: string): string {
-  if (name === "unattributed_events") return "Events of nobody";
-  const [, kind, of] = /^(sum|mean|share|p\d+)_(.+)$/.exec(name) ?? [];
-  const field = (of ?? name).replaceAll("_", " ");
-  if (kind === undefined) return sentence(field);
-  if (kind === "sum") return `Sum of ${field}`;
-  if (kind === "mean") return `Mean ${field}`;
-  if (kind === "share") return `Share with ${field.replace(/ present$/, "").replace(/^(.*) absent$/, "no $1")}`;
-  return kind === "p50" ? `Median ${field}` : `${sentence(field)}, ${Number(kind.slice(1))}th percentile`;
+/** What a share is of: `share_error_present` as "error", `share_plan_free_or_trial` as "plan free or trial". */
+function condition(name: string, field: string): string {
+  const what = name.slice(`share_${field}_`.length);
+  const of = field.replaceAll("_", " ");
+  if (what === "present") return of;
+  return what === "absent" ? `no ${of}` : `${of} ${what.replaceAll("_or_", " or ")}`;
 }
 
 /** A number of a measure, in its unit. */
-export function value(name: string, number: number | null): string {
-  if (number === null) return "not shown";
-  if (name.startsWith("share_")) return percent.format(number);
-  if (isTime(name)) return span(number);
+export function value({ unit }: Column, number: number): string {
+  if (unit === "share") return percent.format(number);
+  if (unit === "ms") return span(number);
   return Math.abs(number) < 100 ? numbers.format(number) : whole.format(number);
 }
 
 /** The same, as short as the axis of a chart needs it. */
-export function tick(name: string, number: number): string {
-  if (name.startsWith("share_")) return percent.format(number);
-  if (isTime(name)) {
+export function tick({ unit }: Column, number: number): string {
+  if (unit === "share") return percent.format(number);
+  if (unit === "ms") {
     if (number < 1_000) return `${whole.format(number)} ms`;
     if (number < 120_000) return `${numbers.format(number / 1_000)} s`;
     return number < 7_200_000 ? `${numbers.format(number / 60_000)} min` : `${numbers.format(number / 3_600_000)} h`;
   }
   return new Intl.NumberFormat("en", { notation: "compact" }).format(number);
 }
-
-/** Whether a measure is of milliseconds. */
-const isTime = (name: string) => /^(sum|mean|p\d+)_.*(duration|engaged|time|elapsed)/.test(name);
 
 function span(ms: number): string {
   if (ms === 0) return "0 s";
@@ -107,9 +105,9 @@ export function a(word: string): string {
 }
 
 /** What a mean over periods is of: "visitors a day, on average", "median duration, mean of the days". */
-export function average(name: string, period: string, periods: string): string {
-  const isCount = !/^(sum|mean|share|p\d+)_/.test(name);
-  const label = measure(name);
+export function average(column: Column, period: string, periods: string): string {
+  const isCount = ["contributors", "events", "unattributed_events"].includes(column.measure);
+  const label = measure(column);
   const low = label.charAt(0).toLowerCase() + label.slice(1);
   return isCount ? `${low} ${a(period)}, on average` : `${low}, mean of the ${periods}`;
 }
@@ -124,10 +122,14 @@ export function protection(privacy: Privacy, who: string): string {
   return [privacy.mechanism, ...parameters, privacy.note].join(" · ");
 }
 
+/** What keeps a group from being shown: "fewer than 10 devices". */
+export function few({ min_contributors }: Privacy, who: string): string {
+  return min_contributors === undefined ? `too few ${who}` : `fewer than ${min_contributors} ${who}`;
+}
+
 /** Why something is missing. */
 export function missing(privacy: Privacy, who: string): string {
-  const few = privacy.min_contributors === undefined ? `too few ${who}` : `fewer than ${privacy.min_contributors} ${who}`;
-  return `Groups with ${few} are not shown, and neither are those from which one could be worked out.`;
+  return `Groups with ${few(privacy, who)} are not shown, and neither are those from which one could be worked out.`;
 }
 
 const REASONS: Record<string, string> = {
@@ -148,3 +150,8 @@ export function reason(name: string): string {
 }
 
 export const count = (number: number) => whole.format(number);
+
+/** A count that was rounded down, of which there was one at least if `any`: "1,230", "fewer than 5", "0". */
+export function rounded(number: number, any: boolean, rounding: number): string {
+  return number === 0 && any ? `fewer than ${rounding}` : count(number);
+}

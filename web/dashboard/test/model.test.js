@@ -16,7 +16,7 @@ before(async () => {
 after(() => vite.close());
 
 const DAY = 86_400_000;
-const visitors = { name: "visitors", title: "Visitors a day", every: "day", measures: ["visitors"], groupings: [[], ["country"]], complete_until: "2026-11-22T00:00:00.000Z" };
+const visitors = { name: "visitors", title: "Visitors a day", contributors: "visitors", columns: [{ name: "visitors", measure: "contributors", field: null, unit: null, about: null }], every: "day", measures: ["visitors"], groupings: [[], ["country"]], complete_until: "2026-11-22T00:00:00.000Z" };
 const row = (day, values) => ({ period_start: `${day}T00:00:00Z`, period_end: new Date(Date.parse(day) + DAY).toISOString(), ...values });
 const view = (span, more = {}) => ({ page: "overview", span, compare: true, ...more });
 
@@ -37,41 +37,50 @@ test("a span is of whole periods, and so is the one before it", () => {
   assert.equal(model.spanOf(view({ last: 7 }), { every: "day", complete_until: null }), null);
 });
 
-test("what is not shown is a gap, and in no mean", () => {
+test("what is not shown is a gap if it is hidden, and in no mean", () => {
   const span = model.spanOf(view({ last: 4 }), visitors);
   const rows = [row("2026-11-15", { visitors: 40 }), row("2026-11-18", { visitors: 20 }), row("2026-11-20", { visitors: 30 }), row("2026-11-21", { visitors: null })];
-  const { groups, gaps, periods } = model.picture({ rows }, [], "visitors", span);
+  const { groups, gaps, periods } = model.picture({ rows, hidden_in: ["2026-11-19T00:00:00Z", "2026-11-01T00:00:00Z"] }, [], "visitors", span);
   const [all] = groups;
   assert.equal(periods, 4);
   assert.deepEqual(all.points.map(({ value }) => value), [20, null, 30, null]);
   assert.deepEqual([all.mean, all.meanBefore, all.shown], [25, 40, 2]);
-  assert.deepEqual(gaps.map(({ start, end }) => [time.iso(start), time.iso(end)]), [["2026-11-19", "2026-11-20"], ["2026-11-21", "2026-11-22"]]);
+  assert.deepEqual(all.points.map(({ hidden }) => hidden), [false, true, false, false]);
+  assert.deepEqual(gaps.map(({ start, end }) => [time.iso(start), time.iso(end)]), [["2026-11-19", "2026-11-20"]]);
   assert.equal(words.changed(all.mean, all.meanBefore), "−38%");
 });
 
 test("groups come largest first, and only those that are shown in the span", () => {
   const span = model.spanOf(view({ last: 1 }), visitors);
   const rows = [row("2026-11-20", { country: "SE", visitors: 90 }), row("2026-11-21", { country: "DK", visitors: 15 }), row("2026-11-21", { country: "DE", visitors: 60 })];
-  const { groups } = model.picture({ rows }, ["country"], "visitors", span);
+  const { groups } = model.picture({ rows, hidden_in: [] }, ["country"], "visitors", span);
   assert.deepEqual(groups.map(({ key }) => key), ["DE", "DK"]);
   assert.equal(words.group("country", "DE"), "Germany");
 });
 
 test("intervals are read where the mechanism gives them", () => {
   const span = model.spanOf(view({ last: 1 }), visitors);
-  const { groups } = model.picture({ rows: [row("2026-11-21", { visitors: 50, visitors_low: 44, visitors_high: 56 })] }, [], "visitors", span);
+  const { groups } = model.picture({ rows: [row("2026-11-21", { visitors: 50, visitors_low: 44, visitors_high: 56 })], hidden_in: [] }, [], "visitors", span);
   assert.deepEqual([groups[0].points[0].low, groups[0].points[0].high], [44, 56]);
 });
 
 test("numbers in their units, and names as people say them", () => {
-  assert.equal(words.value("share_error_present", 0.0312), "3.1%");
-  assert.equal(words.value("p95_duration", 80_100), "1 min 20 s");
-  assert.equal(words.value("mean_scroll_depth", 61.25), "61.3");
-  assert.equal(words.value("visitors", null), "not shown");
-  assert.equal(words.measure("p95_duration"), "Duration, 95th percentile");
-  assert.equal(words.measure("share_error_present"), "Share with error");
-  assert.equal(words.contributors({ measures: ["events", "mean_engaged", "visitors"] }), "visitors");
-  assert.equal(model.mainMeasure({ title: "Share of use that fails", measures: ["devices", "share_error_present"] }, "devices"), "share_error_present");
+  const column = (name, measure, field = null, unit = null) => ({ name, measure, field, unit, about: null });
+  const share = column("share_error_present", "share", "error", "share");
+  const p95 = column("p95_duration", "quantile", "duration", "ms");
+  assert.equal(words.value(share, 0.0312), "3.1%");
+  assert.equal(words.value(p95, 80_100), "1 min 20 s");
+  assert.equal(words.value(column("mean_scroll_depth", "mean", "scroll_depth"), 61.25), "61.3");
+  // A unit is what the service says, whatever the name sounds like.
+  assert.equal(words.value(column("mean_duration", "mean", "duration"), 80_100), "80,100");
+  assert.equal(words.measure(p95), "Duration, 95th percentile");
+  assert.equal(words.measure(column("p50_duration", "quantile", "duration", "ms")), "Median duration");
+  assert.equal(words.measure(share), "Share with error");
+  assert.equal(words.measure(column("share_error_absent", "share", "error", "share")), "Share with no error");
+  assert.equal(words.measure(column("share_plan_free_or_trial", "share", "plan", "share")), "Share with plan free or trial");
+  assert.equal(model.mainMeasure({ title: "Share of use that fails", contributors: "devices", columns: [column("devices", "contributors"), share] }), share);
+  assert.equal(model.mainMeasure(visitors).name, "visitors");
+  assert.deepEqual([words.rounded(0, true, 5), words.rounded(0, false, 5), words.rounded(1_230, true, 5)], ["fewer than 5", "0", "1,230"]);
   assert.match(words.protection({ mechanism: "threshold", min_contributors: 10, rounding: 5, note: "staff-only, not anonymous: x" }, "visitors"), /^staff-only, not anonymous · groups of at least 10 visitors/);
   assert.match(words.protection({ mechanism: "gaussian", rho: 0.05, note: "published" }, "visitors"), /^gaussian · rho 0.05/);
 });

@@ -1,16 +1,43 @@
-// A service with known answers, in the form that Quorate gives them, for the tests of the dashboard.
+// A service with known answers, in the form that Quorate gives them, and the built page as it serves it. whole.test.js
+// asks the service itself for the same.
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import { extname } from "node:path";
+
+const dist = new URL("../dist/", import.meta.url);
+const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml" };
+const FILES = /^\/(?:index\.html|icon\.svg|assets\/[\w-]+\.\w+)?$/;
+
+/** The Content-Security-Policy of the page. */
+export const CSP = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+].join("; ");
 
 const DAY = 86_400_000;
 export const TOKEN = "qr_test";
 const UNTIL = Date.parse("2026-11-22T00:00:00Z");
 const NOTE = "staff-only, not anonymous: comparing groups can narrow down";
 
+const column = (name, measure, field = null, unit = null, about = null) => ({ name, measure, field, unit, about });
+const THRESHOLD = { mechanism: "threshold", min_contributors: 10, rounding: 5 };
+
 export const STATISTICS = [
   {
     name: "visitors",
     title: "Visitors a day",
+    family: "web",
+    contributors: "visitors",
+    ...THRESHOLD,
     measures: ["visitors"],
+    columns: [column("visitors", "contributors")],
     groupings: [[], ["country"], ["country", "device_class"]],
     every: "day",
     complete_until: "2026-11-22T00:00:00.000Z",
@@ -19,7 +46,16 @@ export const STATISTICS = [
   {
     name: "usage",
     title: "Use a day",
+    family: "device_usage",
+    contributors: "devices",
+    ...THRESHOLD,
     measures: ["devices", "events", "mean_duration", "p95_duration"],
+    columns: [
+      column("devices", "contributors"),
+      column("events", "events"),
+      column("mean_duration", "mean", "duration", "ms", "time from start to end"),
+      column("p95_duration", "quantile", "duration", "ms", "time from start to end"),
+    ],
     groupings: [[], ["product"]],
     every: "day",
     complete_until: "2026-11-22T00:00:00.000Z",
@@ -28,7 +64,11 @@ export const STATISTICS = [
   {
     name: "failures",
     title: "Share of use that fails",
+    family: "device_usage",
+    contributors: "devices",
+    ...THRESHOLD,
     measures: ["devices", "share_error_present"],
+    columns: [column("devices", "contributors"), column("share_error_present", "share", "error", "share", "error code, if it failed")],
     groupings: [["product"]],
     every: "week",
     complete_until: "2026-11-16T00:00:00.000Z",
@@ -37,7 +77,11 @@ export const STATISTICS = [
   {
     name: "published",
     title: "Devices, for publication",
+    family: "device_usage",
+    contributors: "devices",
+    mechanism: "gaussian", min_contributors: null, rounding: null,
     measures: ["devices"],
+    columns: [column("devices", "contributors")],
     groupings: [[]],
     every: "epoch",
     complete_until: "2026-10-26T00:00:00.000Z",
@@ -56,6 +100,11 @@ export const POLICY = {
     { name: "improve", basis: "consent", source: "text", notice: "to make our products better" },
   ],
   refused: ["name", "e-mail", "image"],
+  signals: [
+    { name: "Sec-GPC", means: "an objection: the event counts and holds nothing of the visitor" },
+    { name: "DNT", means: "the same" },
+  ],
+  statistics: STATISTICS.map(({ name, title, every, min_contributors, rounding, mechanism }) => ({ name, title, every, min_contributors, rounding, mechanism })),
   families: [
     {
       name: "web",
@@ -82,16 +131,17 @@ const GROUPS = {
 };
 const LENGTHS = { hour: DAY / 24, day: DAY, week: 7 * DAY, epoch: 28 * DAY };
 
-/** Rows of a question: a wave over the days, the third group with gaps. */
+/** Rows of a question: a wave over the days, the third group with gaps; of the total, a day in twenty is hidden. */
 function rows(statistic, by, from, to) {
   const groups = by.reduce((all, name) => all.flatMap((group) => GROUPS[name].map((value) => ({ ...group, [name]: value }))), [{}]);
   const length = LENGTHS[statistic.every];
   const found = [];
+  const hidden = new Set();
   for (let start = Date.parse(statistic.complete_until) - 40 * length; start < Date.parse(statistic.complete_until); start += length) {
     if (start < from || start >= to) continue;
     const step = Math.round((UNTIL - start) / DAY);
     groups.forEach((group, index) => {
-      if (index === 2 && step % 3 === 0) return;
+      if ((index === 2 && step % 3 === 0) || (by.length === 0 && statistic.name === "visitors" && step % 20 === 0)) return hidden.add(new Date(start).toISOString());
       const size = 100 - 10 * index + 5 * (step % 7);
       const values = { visitors: size, devices: size, events: 3 * size, mean_duration: 20_000 + 100 * size, p95_duration: 60_000 + 100 * size, share_error_present: 0.02 + index / 100 };
       const measures = Object.fromEntries(statistic.measures.map((name) => [name, values[name]]));
@@ -99,7 +149,7 @@ function rows(statistic, by, from, to) {
       found.push({ period_start: new Date(start).toISOString(), period_end: new Date(start + length).toISOString(), ...group, ...measures, ...interval });
     });
   }
-  return found;
+  return { rows: found, hidden_in: [...hidden] };
 }
 
 /** Starts it; what it tells can be changed while it runs. */
@@ -108,8 +158,7 @@ export async function start() {
     empty: false,
     revoked: false,
     broken: false,
-    live: { since: "2026-11-22T00:00:00.000Z", last_event: null, ingest: "https://events.example.org", families: [] },
-    policy: POLICY,
+    live: { since: "2026-11-22T00:00:00.000Z", last_event: null, ingest: "https://events.example.org", rounding: 5, families: [] },
     asked: [],
   };
   const server = createServer(async (request, response) => {
@@ -119,11 +168,16 @@ export async function start() {
       response.writeHead(status, { "content-type": type });
       response.end(type === "application/json" ? JSON.stringify(body) : body);
     };
+    if (FILES.test(request.url)) {
+      const name = request.url.slice(1) || "index.html";
+      response.writeHead(200, { "content-type": TYPES[extname(name)], "content-security-policy": CSP, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer" });
+      return response.end(await readFile(new URL(name, dist)));
+    }
     const refuse = (status, error, message) => answer(status, { error, message, retry: status === 503 });
     if (request.headers.authorization !== `Bearer ${TOKEN}` || state.revoked)
       return refuse(401, "unknown_token", "this read token is unknown or revoked; `quorate reader add NAME` makes a new one");
-    if (request.url === "/v1/live") return state.live ? answer(200, state.live) : refuse(404, "not_found", "there is nothing here");
-    if (request.url === "/v1/policy") return state.policy ? answer(200, state.policy) : refuse(404, "not_found", "there is nothing here");
+    if (request.url === "/v1/live") return answer(200, state.live);
+    if (request.url === "/v1/policy") return answer(200, POLICY);
     if (request.url === "/v1/statistics")
       return answer(200, STATISTICS.map((statistic) => (state.empty ? { ...statistic, complete_until: null } : statistic)));
     const question = JSON.parse(Buffer.concat(chunks));
@@ -135,7 +189,7 @@ export async function start() {
       statistic.name === "published"
         ? { mechanism: "gaussian", rho: 0.05, hidden_groups: false, note: "differentially private" }
         : { mechanism: "threshold", min_contributors: 10, rounding: 5, hidden_groups: question.by.length > 0, note: NOTE };
-    answer(200, { complete_until: statistic.complete_until, privacy, rows: rows(statistic, question.by, ...question.between.map((time) => Date.parse(time))) });
+    answer(200, { complete_until: statistic.complete_until, privacy, ...rows(statistic, question.by, ...question.between.map((time) => Date.parse(time))) });
   });
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
   return {

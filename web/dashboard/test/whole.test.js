@@ -5,10 +5,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 import { launch } from "../../tools/browser.js";
-import { binary, init } from "../../tools/quorate.js";
+import { init } from "../../tools/quorate.js";
 import { serve } from "../../tools/serve.js";
 
-const skip = binary ? false : "QUORATE names no binary";
 const DAY = 86_400_000;
 
 async function open(t, service) {
@@ -24,7 +23,7 @@ async function open(t, service) {
   return { page, dashboard };
 }
 
-test("the first event shows as soon as it is there", { skip }, async (t) => {
+test("the first event shows as soon as it is there", async (t) => {
   const service = await init();
   t.after(() => service.stop());
   await service.start();
@@ -40,7 +39,7 @@ test("the first event shows as soon as it is there", { skip }, async (t) => {
   await page.getByText("1 of device_usage").waitFor();
 });
 
-test("the numbers on the page are those that were sent, and the small are missing", { skip }, async (t) => {
+test("the numbers on the page are those that were sent, and the small are missing", async (t) => {
   const service = await init();
   t.after(() => service.stop());
   // A day whose period has closed: devices may be late for seven days.

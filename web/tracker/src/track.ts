@@ -114,7 +114,9 @@ export function track(to: string, purpose: string, asks: boolean, given: Consent
   on("pageshow", (event: PageTransitionEvent) => event.persisted && view());
   on("click auxclick", (event: MouseEvent) => {
     const link = (event.target as Element).closest?.("a");
-    if (link && event.button < 2 && /^http/.test(link.protocol) && link.host != at.host) quorate("outbound_link");
+    if (link && event.button < 2 && /^http/.test(link.protocol) && link.host != at.host)
+      // Only whither, not to which page.
+      quorate("outbound_link", { target: link.origin });
   });
   (["pushState", "replaceState"] as const).map((name) => {
     const own = history[name];

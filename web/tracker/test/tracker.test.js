@@ -109,7 +109,7 @@ test("a site of one's own is no referrer", async () => {
   assert.deepEqual(events.map(({ referrer }) => referrer ?? null), [null, null]);
 });
 
-test("links that lead away are counted, not where to", async () => {
+test("links that lead away are counted, and to which site, but not to which page", async () => {
   await page.goto(`${place.shop}/short`);
   await page.evaluate(() => addEventListener("click", (event) => event.preventDefault()));
   for (const selector of ["#in", "h1", "#out b"]) await page.click(selector);
@@ -117,6 +117,9 @@ test("links that lead away are counted, not where to", async () => {
   await page.click("#out", { button: "right" });
   const events = views(await place.arrived(3));
   assert.deepEqual(names(events), ["pageview", "outbound_link", "outbound_link"]);
+  const elsewhere = new URL(place.stats);
+  elsewhere.hostname = "elsewhere.example";
+  assert.deepEqual(events.map(({ target }) => target), [undefined, elsewhere.origin, elsewhere.origin]);
   assert.ok(!JSON.stringify(place.requests.map(({ body }) => body)).includes("secret"));
 });
 
@@ -185,11 +188,13 @@ for (const [name, value, said] of [
       // A grant does not outweigh the signal.
       window.quorate.consent({ website: true });
       window.quorate("signup", { plan: "pro" });
+      addEventListener("click", (event) => event.preventDefault());
+      document.querySelector("#out").click();
     });
     await page.clock.fastForward(20_000);
     await leave();
-    const events = await place.arrived(2);
-    assert.deepEqual(names(events), ["pageview", "signup"], "nothing is measured of the stay");
+    const events = await place.arrived(3);
+    assert.deepEqual(names(events), ["pageview", "signup", "outbound_link"], "nothing is measured of the stay");
     for (const event of events) {
       assert.deepEqual(event.signals, said);
       assert.deepEqual(Object.keys(event).sort(), ["consent", "id", "name", "sent", "signals", "time", "type"]);

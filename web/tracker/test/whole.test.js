@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { launch } from "../../tools/browser.js";
-import { binary, init } from "../../tools/quorate.js";
+import { init } from "../../tools/quorate.js";
 import { open } from "./pages.js";
 
-test("the service takes what pages send", { skip: binary ? false : "QUORATE names no binary" }, async (t) => {
+test("the service takes what pages send", async (t) => {
   const service = await init();
   t.after(() => service.stop());
   const place = await open({

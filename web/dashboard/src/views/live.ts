@@ -1,6 +1,6 @@
-// What arrives now, by family and reason: events, never people.
+// What arrives now, by family and reason: events, never people. Counts come rounded down, so that none tells of one device.
 
-import type { Live, LiveFamily } from "../api";
+import type { Live } from "../api";
 import { type Child, fill, h, wide } from "../dom";
 import { type Place, linkTo } from "../shell";
 import * as time from "../time";
@@ -9,15 +9,6 @@ import * as words from "../words";
 const EVERY_MS = 5_000;
 /** Bars of the chart: five minutes. */
 const BARS = 60;
-
-const NOTES: Record<string, string> = {
-  signal_gpc: "under Sec-GPC",
-  signal_dnt: "under DNT",
-  without_contributor: "counted without a contributor",
-  nulled: "fields emptied for want of a purpose",
-  clock_unknown: "with a clock that could not be believed",
-  otherwise: "values counted as “other”",
-};
 
 export function live(main: HTMLElement, place: Place, failed: (error: unknown) => void): string {
   const { api, left } = place;
@@ -37,12 +28,7 @@ export function live(main: HTMLElement, place: Place, failed: (error: unknown) =
     try {
       const now = await api.live();
       if (left.aborted) return;
-      if (now === null) {
-        clearInterval(timer);
-        fill(said, h("p", { class: "empty" }, "This service tells no live counts. ", h("code", {}, "quorate status"), " does, on its own machine."));
-        return;
-      }
-      const accepted = sum(now.families, (family) => family.accepted);
+      const accepted = now.families.reduce((sum, family) => sum + family.accepted, 0);
       if (total !== null) history.push({ time: Date.now(), count: Math.max(0, accepted - total) });
       if (history.length > BARS) history.shift();
       total = accepted;
@@ -68,26 +54,20 @@ export function live(main: HTMLElement, place: Place, failed: (error: unknown) =
   return "Live";
 }
 
-const sum = (families: LiveFamily[], of: (family: LiveFamily) => number) => families.reduce((all, family) => all + of(family), 0);
-const total = (counts: Record<string, number>) => Object.values(counts).reduce((all, count) => all + count, 0);
-
 function drawing(now: Live, chart: HTMLElement): Child {
-  const families = [...now.families].sort((a, b) => Number(a.family === null) - Number(b.family === null) || (a.family ?? "").localeCompare(b.family ?? ""));
+  const { rounding } = now;
+  const families = now.families.filter(({ family, any }) => any || family !== null);
+  families.sort((a, b) => Number(a.family === null) - Number(b.family === null) || (a.family ?? "").localeCompare(b.family ?? ""));
   const refused = families.flatMap(({ family, refused }) => Object.entries(refused).map(([reason, count]) => ({ family, reason, count })));
   refused.sort((a, b) => b.count - a.count);
   const label = (family: string | null) => family ?? "of no family";
-  const notes = families.flatMap(({ family, notes }) =>
-    Object.entries(notes ?? {}).flatMap(([note, count]) => (count > 0 && NOTES[note] ? [`${label(family)}: ${words.count(count)} ${NOTES[note]}`] : [])),
-  );
-  const since = now.since === null ? "since the service started" : `since ${time.moment(Date.parse(now.since))}`;
+  const number = (count: number, any: boolean) => h("td", { class: "number" }, words.rounded(count, any, rounding));
+  const last =
+    now.last_event === null
+      ? ["No event has arrived since the service started. ", h("a", { href: linkTo({ page: "setup" }) }, "Send one")]
+      : `The last event came after ${time.moment(Date.parse(now.last_event))}.`;
   return [
-    h(
-      "section",
-      { class: "panel", "aria-labelledby": "now" },
-      h("h2", { id: "now" }, "Accepted, every five seconds"),
-      chart,
-      h("p", { class: "about" }, now.last_event === null ? "No event has arrived yet. " : `The last event arrived ${time.distance(Date.parse(now.last_event), Date.now())}. `, now.last_event === null && h("a", { href: linkTo({ page: "setup" }) }, "Send the first")),
-    ),
+    h("section", { class: "panel", "aria-labelledby": "now" }, h("h2", { id: "now" }, "Accepted, every five seconds"), chart, h("p", { class: "about" }, last)),
     h(
       "section",
       { class: "panel", "aria-labelledby": "families" },
@@ -95,22 +75,24 @@ function drawing(now: Live, chart: HTMLElement): Child {
       wide("Counts by family", h(
         "table",
         {},
-        h("caption", { class: "about" }, `Counts ${since}.`),
-        h("thead", {}, h("tr", {}, ["Family", "Accepted", "A minute", "Refused", "Fields nobody declared"].map((text, index) => h("th", { scope: "col", class: index ? "number" : null }, text)))),
+        h("caption", { class: "about" }, `Since ${time.moment(Date.parse(now.since))}, when the service started. Counts are rounded down to a multiple of ${rounding}.`),
+        h("thead", {}, h("tr", {}, ["Family", "Accepted", "In the last 15 minutes", "Refused", "Fields nobody declared"].map((text, index) => h("th", { scope: "col", class: index ? "number" : null }, text)))),
         h(
           "tbody",
           {},
-          families.map(({ family, accepted, per_minute, refused, undeclared }) =>
+          families.map(({ family, any, accepted, recent, refused, undeclared }) =>
             h(
               "tr",
               {},
               h("th", { scope: "row" }, label(family)),
-              [accepted, per_minute, total(refused), undeclared].map((count) => h("td", { class: "number" }, count === undefined ? "–" : words.count(count))),
+              number(accepted, any),
+              number(recent, any),
+              number(Object.values(refused).reduce((sum, count) => sum + count, 0), Object.keys(refused).length > 0),
+              number(undeclared, any),
             ),
           ),
         ),
       )),
-      notes.length > 0 && h("ul", { class: "plain about" }, notes.map((text) => h("li", {}, text))),
     ),
     h(
       "section",
@@ -122,7 +104,7 @@ function drawing(now: Live, chart: HTMLElement): Child {
             "table",
             {},
             h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Reason"), h("th", { scope: "col" }, "Family"), h("th", { scope: "col", class: "number" }, "Events"))),
-            h("tbody", {}, refused.map(({ family, reason, count }) => h("tr", {}, h("th", { scope: "row" }, words.reason(reason), " ", h("code", {}, reason)), h("td", {}, label(family)), h("td", { class: "number" }, words.count(count))))),
+            h("tbody", {}, refused.map(({ family, reason, count }) => h("tr", {}, h("th", { scope: "row" }, words.reason(reason), " ", h("code", {}, reason)), h("td", {}, label(family)), number(count, true)))),
           )),
       h("p", { class: "about" }, h("code", {}, "quorate try"), " tells what becomes of each field of an event, and why."),
     ),

@@ -7,12 +7,13 @@ import { type Place, asked, drawn, linkTo } from "../shell";
 import * as time from "../time";
 import * as words from "../words";
 import { spanControls } from "./controls";
+import { nothing } from "./statistic";
 
 const SHOWN = 4;
 
 export function overview(main: HTMLElement, place: Place, failed: (error: unknown) => void): string {
   const { statistics, view, left } = place;
-  const families = Map.groupBy(statistics, (statistic) => words.sentence(statistic.family?.replaceAll("_", " ") ?? words.contributors(statistic)));
+  const families = Map.groupBy(statistics, (statistic) => words.sentence(statistic.family.replaceAll("_", " ")));
   const sections = [...families].map(([name, own]) =>
     h("section", {}, h("h2", {}, name), h("ul", { class: "cards" }, own.map((statistic) => h("li", {}, card(statistic, place, failed))))),
   );
@@ -28,8 +29,8 @@ export function overview(main: HTMLElement, place: Place, failed: (error: unknow
 function card(statistic: Statistic, place: Place, failed: (error: unknown) => void): HTMLElement {
   const { api, view, left } = place;
   const by = groupingOf(statistic);
-  const who = words.contributors(statistic);
-  const measure = mainMeasure(statistic, who);
+  const who = statistic.contributors;
+  const measure = mainMeasure(statistic);
   const average = words.average(measure, time.periods(statistic.every, 1), time.periods(statistic.every, 2));
   const body = h("div", { class: "body" });
   const link = h("a", { href: linkTo({ page: "statistic", statistic: statistic.name }) }, statistic.title);
@@ -45,10 +46,10 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
   const between: [string, string] = [time.iso(view.compare ? span.before : span.from), time.iso(span.to)];
   const draw = (answer: Answer) => {
     const exact = spanOf(view, statistic, epochOf(statistic.every, answer.rows)) ?? span;
-    const found = picture(answer, by, measure, exact);
+    const found = picture(answer, by, measure.name, exact);
     const [first] = found.groups;
     const foot = [notes(statistic, answer.privacy, who)];
-    if (!first) return [h("p", { class: "about" }, `Nothing is shown of this span: it had fewer than ${answer.privacy.min_contributors} ${who}, or no events.`), foot];
+    if (!first) return [h("p", { class: "about" }, nothing(answer, found, statistic)), foot];
     if (by.length > 0) {
       const largest = first.mean ?? 1;
       const rows = found.groups.slice(0, SHOWN).map((group) =>
@@ -56,7 +57,7 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
           "li",
           {},
           h("span", { class: "name" }, group.values.map((value, index) => words.group(by[index]!, value)).join(" · ")),
-          h("span", { class: "number" }, words.value(measure, group.mean)),
+          h("span", { class: "number" }, words.value(measure, group.mean ?? 0)),
           h("span", { class: "bar", "--part": (group.mean ?? 0) / largest, "aria-hidden": "true" }),
         ),
       );
@@ -69,14 +70,14 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
       ];
     }
     const change = view.compare ? words.changed(first.mean, first.meanBefore) : null;
-    const summary = `${statistic.title}: ${words.value(measure, first.mean)} on average, ${time.range(exact.from, exact.to)}`;
+    const summary = `${statistic.title}: ${words.value(measure, first.mean ?? 0)} on average, ${time.range(exact.from, exact.to)}`;
     const chart = h("div", { class: "spark" });
     drawn(chart, left, async (width) => (await import("../charts")).spark(found, first, width, 64, summary));
     return [
       h(
         "p",
         { class: "figure" },
-        h("strong", {}, words.value(measure, first.mean)),
+        h("strong", {}, words.value(measure, first.mean ?? 0)),
         h("span", { class: "about" }, ` ${average}`),
         change !== null && h("span", { class: "change" }, change, h("span", { class: "unseen" }, " against the span before")),
       ),
@@ -90,5 +91,6 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
 
 function notes(statistic: Statistic, privacy: Privacy, who: string): Node {
   const until = statistic.complete_until && time.moment(Date.parse(statistic.complete_until));
-  return h("p", { class: "foot" }, h("span", { class: "badge" }, words.protection(privacy, who)), until && ` · complete until ${until}`);
+  const closes = statistic.closes_at && `the next ${time.periods(statistic.every, 1)} closes ${time.distance(Date.parse(statistic.closes_at), Date.now())}`;
+  return h("p", { class: "foot" }, h("span", { class: "badge" }, words.protection(privacy, who)), until && ` · complete until ${until}`, closes && ` · ${closes}`);
 }

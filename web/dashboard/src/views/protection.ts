@@ -1,18 +1,11 @@
 // For who has to answer for it: what is collected, why, for how long, and what became of it. From the package and the
 // ledger alone; it prints as a document.
 
-import type { Keys, Outcomes, Policy, PolicyFamily, Statistic } from "../api";
+import type { Keys, Outcomes, Policy, PolicyFamily } from "../api";
 import { type Child, h, wide } from "../dom";
 import { type Place, asked } from "../shell";
 import * as time from "../time";
 import * as words from "../words";
-
-/** What a browser's signals do to a purpose, by its basis. */
-const SIGNALS: Record<string, string> = {
-  consent: "needs a grant; Sec-GPC, DNT or a refusal end it",
-  "legitimate interest": "stands until objected to; Sec-GPC and DNT are objections",
-  "public interest": "stands until objected to; Sec-GPC and DNT are objections",
-};
 
 const NOTES: Record<string, string> = {
   nulled: "fields emptied because no purpose stood",
@@ -23,7 +16,7 @@ const NOTES: Record<string, string> = {
 };
 
 export function protection(main: HTMLElement, place: Place, failed: (error: unknown) => void): string {
-  const { api, statistics, left } = place;
+  const { api, left } = place;
   const body = h("div", { class: "stack" });
   const print = h("button", { type: "button", class: "quiet", click: () => window.print() }, "Print");
   main.append(
@@ -31,15 +24,19 @@ export function protection(main: HTMLElement, place: Place, failed: (error: unkn
       "div",
       { class: "head" },
       h("div", {}, h("h1", {}, "Data protection"), h("p", { class: "about" }, "As the policy package declares it and the ledgers record it.")),
-      print,
+      h("div", { class: "row" }, h("a", { class: "button quiet", href: "./privacy" }, "The page for visitors"), print),
     ),
     body,
   );
-  asked(body, left, () => api.policy(), (policy) => {
-    if (policy === null)
-      return h("p", { class: "empty" }, "This service does not tell it here. ", h("code", {}, "quorate policy check"), " prints what is collected and why, ", h("code", {}, "quorate keyring list"), " which keys are alive.");
-    return [controller(policy), purposes(policy), policy.families.map((family) => collected(family)), left_(statistics), outcomes(policy.outcomes), keys(policy.keys)];
-  }).catch(failed);
+  asked(body, left, () => api.policy(), (policy) => [
+    controller(policy),
+    purposes(policy),
+    signals(policy),
+    policy.families.map((family) => collected(family)),
+    leaves(policy),
+    outcomes(policy.outcomes),
+    keys(policy.keys),
+  ]).catch(failed);
   return "Data protection";
 }
 
@@ -76,9 +73,8 @@ function purposes({ purposes }: Policy): Node {
     name,
     words.sentence(notice),
     `${basis}${source === "text" ? "" : " (assumed: the published text names none)"}`,
-    SIGNALS[basis] ?? "always stands",
   ]);
-  return section("purposes", "Why, and on what basis", table("Purposes", ["Purpose", "What people are told", "Basis", "Consent and objection"], rows));
+  return section("purposes", "Why, and on what basis", table("Purposes", ["Purpose", "What people are told", "Basis"], rows));
 }
 
 function collected(family: PolicyFamily): Node {
@@ -107,14 +103,18 @@ function collected(family: PolicyFamily): Node {
   );
 }
 
-function left_(statistics: Statistic[]): Node {
-  const rows = statistics.map(({ title, name, every, groupings, measures }): Child[] => [
+function signals({ signals }: Policy): Node {
+  const list = signals.map(({ name, means }) => h("li", {}, h("code", {}, name), ": ", means));
+  return section("signals", "Signals that are honoured", h("ul", { class: "plain" }, list));
+}
+
+function leaves({ statistics }: Policy): Node {
+  const rows = statistics.map(({ title, name, every, mechanism, min_contributors, rounding }): Child[] => [
     [title, " ", h("code", {}, name)],
-    every,
-    measures.map(words.measure).join(", "),
-    groupings.map((by) => (by.length === 0 ? "total" : by.map(words.dimension).join(" × "))).join("; "),
+    every === "epoch" ? "key epoch" : every,
+    [mechanism, min_contributors !== null && `: groups of at least ${min_contributors}`, rounding !== null && `, counts rounded to ${rounding}`],
   ]);
-  return section("leaves", "What may leave: all that a reader can see", table("Statistics", ["Statistic", "Every", "Measures", "Groups"], rows));
+  return section("leaves", "What may leave: all that a reader can see", table("Statistics", ["Statistic", "Every", "Protected by"], rows));
 }
 
 function outcomes(all: Outcomes[]): Node {

@@ -33,17 +33,17 @@ export function setup(main: HTMLElement, place: Place, failed: (error: unknown) 
     snippets,
   );
   let arrived: boolean | null = null;
-  let door: string | null = null;
+  let door = "";
   let rounds = 0;
   const look = async () => {
     try {
       const now = await api.live();
       if (left.aborted) return;
-      const has = now !== null && now.families.some(({ accepted }) => accepted > 0);
+      const has = now.last_event !== null;
       if (has !== arrived || (has && !waiting.contains(document.activeElement))) fill(waiting, arrival(now, has, statistics));
       if (has && arrived === false) announce("The first event has arrived.");
-      if (arrived === null || (now?.ingest ?? null) !== door) fill(snippets, ways(now?.ingest ?? guess()));
-      door = now?.ingest ?? null;
+      if (now.ingest !== door) fill(snippets, ways(now.ingest));
+      door = now.ingest;
       arrived = has;
       if (rounds++ % ROUNDS === ROUNDS - 1) await place.refresh();
     } catch (error) {
@@ -56,24 +56,24 @@ export function setup(main: HTMLElement, place: Place, failed: (error: unknown) 
   return title;
 }
 
-/** Where events are posted, if the service does not say: the port that `quorate init` writes. */
-function guess(): string {
-  return `${location.protocol}//${location.hostname}:8080`;
-}
-
-function arrival(now: Live | null, has: boolean, statistics: Statistic[]): Child {
+function arrival(now: Live, has: boolean, statistics: Statistic[]): Child {
   const heading = (text: string) => h("h2", { id: "arrived" }, text);
-  if (now === null) return [heading("Has it arrived?"), h("p", {}, "This service tells no live counts; ", h("code", {}, "quorate status"), " shows what has arrived, by source.")];
-  const counts = new Map<string, number>();
-  for (const [reason, count] of now.families.flatMap(({ refused }) => Object.entries(refused))) counts.set(reason, (counts.get(reason) ?? 0) + count);
-  const refused = [...counts].sort((a, b) => b[1] - a[1]);
+  const reasons = [...new Set(now.families.flatMap(({ refused }) => Object.keys(refused)))].map((reason) => {
+    const count = now.families.reduce((sum, { refused }) => sum + (refused[reason] ?? 0), 0);
+    return { count, text: `${words.rounded(count, true, now.rounding)} (${words.reason(reason)})` };
+  });
+  const refused = reasons.sort((a, b) => b.count - a.count).map(({ text }) => text);
   const refusals =
     refused.length > 0 &&
-    h("p", { class: "trouble" }, `Refused: ${refused.slice(0, REASONS).map(([reason, count]) => `${words.count(count)} (${words.reason(reason)})`).join(", ")}${refused.length > REASONS ? ", and others" : ""}.`);
-  if (!has) return [heading("Waiting for the first event"), h("p", { class: "wait" }, "It shows here within seconds of its arrival."), refusals];
-  const families = now.families.filter(({ accepted }) => accepted > 0);
+    h("p", { class: "trouble" }, `Refused: ${refused.slice(0, REASONS).join(", ")}${refused.length > REASONS ? ", and others" : ""}. `, h("code", {}, "quorate try"), " tells what is wrong with an event.");
+  if (!has) {
+    const begun = statistics.some(({ complete_until }) => complete_until !== null);
+    const title = begun ? `No event since the service started, ${time.moment(Date.parse(now.since))}` : "Waiting for the first event";
+    return [heading(title), h("p", { class: "wait" }, "It shows here within seconds of its arrival."), refusals];
+  }
+  const families = now.families.filter(({ family, any }) => any && family !== null);
   const next = statistics
-    .filter(({ closes_at }) => closes_at !== undefined)
+    .filter(({ closes_at }) => closes_at !== null)
     .sort((a, b) => Date.parse(a.closes_at!) - Date.parse(b.closes_at!))
     .slice(0, 5);
   return [
@@ -81,8 +81,7 @@ function arrival(now: Live | null, has: boolean, statistics: Statistic[]): Child
     h(
       "p",
       {},
-      families.map(({ family, accepted }) => `${words.count(accepted)} of ${family ?? "no family"}`).join(", "),
-      now.last_event !== null && `; the last ${time.distance(Date.parse(now.last_event), Date.now())}. `,
+      `Since the service started: ${families.map(({ family, accepted }) => `${words.rounded(accepted, true, now.rounding)} of ${family}`).join(", ")}. `,
       h("a", { href: linkTo({ page: "live" }) }, "Watch them"),
     ),
     refusals,

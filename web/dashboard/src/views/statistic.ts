@@ -1,8 +1,8 @@
 // One statistic: its course, its groups, what is missing and why, and how to ask for the same elsewhere.
 
-import type { Answer, Question, Statistic } from "../api";
+import type { Answer, Column, Question, Statistic } from "../api";
 import { type Child, announce, choice, copyButton, fill, h } from "../dom";
-import { type Group, type Picture, type Span, epochOf, groupingOf, latest, mainMeasure, picture, spanOf, sql } from "../model";
+import { type Group, type Picture, type Point, type Span, epochOf, groupingOf, latest, mainMeasure, picture, runs, spanOf, sql } from "../model";
 import { format } from "../route";
 import { type Place, asked, drawn, go, linkTo } from "../shell";
 import * as time from "../time";
@@ -26,12 +26,12 @@ export function statistic(main: HTMLElement, place: Place, failed: (error: unkno
     return "No such statistic";
   }
   const by = groupingOf(own, view.by);
-  const measure = own.measures.find((name) => name === view.measure) ?? mainMeasure(own, words.contributors(own));
+  const measure = own.columns.find(({ name }) => name === view.measure) ?? mainMeasure(own);
   const groupings = own.groupings.map((grouping) => ({ value: grouping.join(","), label: words.grouping(grouping) }));
-  const measures = own.measures.map((name) => ({ value: name, label: words.measure(name) }));
+  const measures = own.columns.map((column) => ({ value: column.name, label: words.measure(column) }));
   const controls = [
     groupings.length > 1 && choice("Broken down by", groupings, by.join(","), (value) => go({ by: value ? value.split(",") : [], only: undefined })),
-    measures.length > 1 && choice("Measure", measures, measure, (value) => go({ measure: value })),
+    measures.length > 1 && choice("Measure", measures, measure.name, (value) => go({ measure: value })),
     ...spanControls(view),
   ];
   const body = h("div", { class: "stack" });
@@ -61,7 +61,7 @@ function state(own: Statistic): Node {
     { class: "about" },
     `One value ${words.a(own.every === "epoch" ? "key epoch" : own.every)}, UTC.`,
     until !== null && ` Complete until ${time.moment(Date.parse(until))}.`,
-    closes !== undefined && [" The next ", time.periods(own.every, 1), " closes ", h("time", { datetime: closes }, time.moment(Date.parse(closes))), `, ${time.distance(Date.parse(closes), Date.now())}.`],
+    closes !== null && [" The next ", time.periods(own.every, 1), " closes ", h("time", { datetime: closes }, time.moment(Date.parse(closes))), `, ${time.distance(Date.parse(closes), Date.now())}.`],
   );
 }
 
@@ -69,7 +69,7 @@ interface Content {
   place: Place;
   own: Statistic;
   by: string[];
-  measure: string;
+  measure: Column;
   span: Span;
   answer: Answer;
   failed: (error: unknown) => void;
@@ -78,17 +78,18 @@ interface Content {
 function content(all: Content): Child {
   const { place, own, by, measure, span, answer } = all;
   const { view, left } = place;
-  const who = words.contributors(own);
-  const found = picture(answer, by, measure, span);
+  const who = own.contributors;
+  const found = picture(answer, by, measure.name, span);
   const name = (group: Group) => (by.length === 0 ? "All" : group.values.map((value, index) => words.group(by[index]!, value)).join(" · "));
   const chosen = found.groups.find(({ key }) => key === view.only);
   const shown = chosen ? [chosen] : found.groups.slice(0, LINES);
   const lines = shown.map((group, index) => ({ label: name(group), group, colour: `var(--line-${chosen ? 1 : index + 1})` }));
   const protection = h("p", { class: "badge" }, words.protection(answer.privacy, who));
   if (lines.length === 0)
-    return [h("p", { class: "empty" }, `Nothing is shown of this span: it had fewer than ${answer.privacy.min_contributors} ${who}, or no events.`), protection, elsewhere(all)];
+    return [h("p", { class: "empty" }, nothing(answer, found, own)), protection, elsewhere(all)];
 
-  const picked = chosen ? { ...found, groups: [chosen], gaps: gapsOf(chosen) } : found;
+  const alone = lines.length === 1;
+  const picked = alone ? { ...found, groups: shown, gaps: gapsOf(shown[0]!) } : found;
   const chart = h("div", { class: "chart" });
   const span_ = time.range(span.from, span.to);
   const title = `${words.measure(measure)}${by.length > 0 ? ` by ${by.map(words.dimension).join(", ")}` : ""}`;
@@ -104,8 +105,10 @@ function content(all: Content): Child {
       summary: `${title}, ${span_}. ${summary}. The table below holds every value.`,
       tick: (number) => words.tick(measure, number),
       tip: (line, point, before) => {
-        const texts = [time.period(point.start, point.end), `${by.length > 0 ? `${line.label}: ` : ""}${words.value(measure, point.value)}`];
-        if (point.low !== undefined && point.high !== undefined) texts.push(`between ${words.value(measure, point.low)} and ${words.value(measure, point.high)}`);
+        const texts = [time.period(point.start, point.end), `${by.length > 0 ? `${line.label}: ` : ""}${text(measure, point)}`];
+        if (by.length > 0 && point.hidden) texts.push(`groups with ${words.few(answer.privacy, who)} are not shown`);
+        if (point.low !== undefined && point.high !== undefined)
+          texts.push(`between ${words.value(measure, point.low)} and ${words.value(measure, point.high)}`);
         if (before?.value != null) texts.push(`before: ${words.value(measure, before.value)}`);
         return texts.join("\n");
       },
@@ -117,6 +120,7 @@ function content(all: Content): Child {
           "ul",
           { class: "legend" },
           lines.map(({ label, colour }) => h("li", {}, h("span", { class: "swatch", "--colour": colour, "aria-hidden": "true" }), label)),
+          !alone && picked.gaps.length > 0 && h("li", {}, h("span", { class: "swatch strip", "aria-hidden": "true" }), `something is not shown: ${words.few(answer.privacy, who)}`),
           !chosen && found.groups.length > LINES && h("li", { class: "about" }, `the ${LINES} largest of ${found.groups.length}`),
           chosen && h("li", {}, h("a", { href: format({ ...withoutOnly(view) }) }, "Show all groups")),
         )
@@ -128,7 +132,7 @@ function content(all: Content): Child {
     h(
       "section",
       { class: "panel", "aria-labelledby": "course" },
-      h("div", { class: "head" }, heading, headline(all, lines[0]!.group, lines.length === 1)),
+      h("div", { class: "head" }, heading, headline(all, lines[0]!.group, alone)),
       legend,
       chart,
       h(
@@ -137,8 +141,9 @@ function content(all: Content): Child {
         `${span_}. `,
         dashed && `Dotted: ${time.range(span.before, span.from)}. `,
         view.compare && !hasBefore && `Of the span before, ${time.range(span.before, span.from)}, nothing is shown. `,
-        lines.length === 1 && picked.gaps.length > 0 && `Shaded: not shown, for there were fewer than ${answer.privacy.min_contributors} ${who}, or no events, or another group could be worked out. `,
-        lines.length > 1 && lines.some(({ group }) => group.shown < found.periods) && `A line has gaps where a group had fewer than ${answer.privacy.min_contributors} ${who}, or would give one away. `,
+        alone && picked.gaps.length > 0 && `Shaded: not shown, for there were ${words.few(answer.privacy, who)}${by.length > 0 ? ", or another group could be worked out" : ""}. `,
+        !alone && found.hidden > 0 && lines.some(({ group }) => group.shown < found.periods) && `A line has gaps where a group had ${words.few(answer.privacy, who)}, or would give one away. `,
+        measure.about !== null && measure.field !== null && `${words.sentence(measure.field.replaceAll("_", " "))}: ${measure.about}. `,
       ),
       protection,
       table(all, found, lines.map(({ group }) => group), name),
@@ -153,32 +158,45 @@ function withoutOnly(view: Place["view"]): Place["view"] {
   return rest;
 }
 
-function gapsOf(group: Group): { start: number; end: number }[] {
-  return group.points.filter(({ value }) => value === null).map(({ start, end }) => ({ start, end }));
+const gapsOf = (group: Group) => runs(group.points.filter(({ value, hidden }) => value === null && hidden));
+
+/** A point's value, or why there is none. */
+function text(measure: Column, { value, hidden }: Pick<Point, "value" | "hidden">): string {
+  if (value !== null) return words.value(measure, value);
+  return hidden ? "not shown" : "none";
+}
+
+/** Why a span has no group to show. */
+export function nothing({ privacy }: Answer, { hidden, periods }: Picture, { contributors, every }: Statistic): string {
+  const all = time.periods(every, 2);
+  if (hidden === 0) return `No events came in this span, ${periods === 1 ? "one " : `${periods} `}${time.periods(every, periods)}.`;
+  return `Nothing is shown of this span: ${hidden} of ${periods} ${all} had events, but of ${words.few(privacy, contributors)}.`;
 }
 
 function headline({ place, measure, own }: Content, group: Group, isAlone: boolean): Child {
   if (!isAlone) return null;
+  if (group.mean === null) return null;
   const change = place.view.compare ? words.changed(group.mean, group.meanBefore) : null;
   return h(
     "p",
     { class: "figure" },
     h("strong", {}, words.value(measure, group.mean)),
     h("span", { class: "about" }, ` ${words.average(measure, time.periods(own.every, 1), time.periods(own.every, 2))}`),
-    change !== null && [h("span", { class: "change" }, change), h("span", { class: "about" }, ` from ${words.value(measure, group.meanBefore)}`)],
+    change !== null && group.meanBefore !== null && [h("span", { class: "change" }, change), h("span", { class: "about" }, ` from ${words.value(measure, group.meanBefore)} in the span before`)],
   );
 }
 
-function described(group: Group, measure: string, own: Statistic): string {
+function described(group: Group, measure: Column, own: Statistic): string {
   const values = group.points.flatMap(({ value }) => (value === null ? [] : [value]));
-  const last = latest(group.points);
-  const text = (number: number | null) => words.value(measure, number);
-  return `mean of the ${time.periods(own.every, 2)} ${text(group.mean)}, lowest ${text(Math.min(...values))}, highest ${text(Math.max(...values))}, last ${text(last?.value ?? null)}`;
+  if (values.length === 0) return "not shown";
+  const said = (number: number) => words.value(measure, number);
+  return `mean of the ${time.periods(own.every, 2)} ${said(group.mean ?? 0)}, lowest ${said(Math.min(...values))}, highest ${said(Math.max(...values))}, last ${said(latest(group.points)?.value ?? 0)}`;
 }
 
 /** Every value of the chart, for those who read rather than look. */
-function table({ place, measure, own, by }: Content, found: Picture, groups: Group[], name: (group: Group) => string): Node {
+function table({ place, measure, own, by, answer }: Content, found: Picture, groups: Group[], name: (group: Group) => string): Node {
   const compare = place.view.compare && groups.length === 1 && groups[0]!.meanBefore !== null;
+  const some = by.length > 0 && found.hidden > 0;
   const details = h("details", { class: "more" }, h("summary", {}, `Table of ${found.periods} ${time.periods(own.every, found.periods)}`));
   // A table of a year of hours is long: it is made when it is asked for.
   details.addEventListener("toggle", () => {
@@ -189,17 +207,19 @@ function table({ place, measure, own, by }: Content, found: Picture, groups: Gro
       h("th", { scope: "col" }, time.periods(own.every, 1) === "period" ? "Period" : words.sentence(own.every)),
       groups.map((group) => h("th", { scope: "col", class: "number" }, by.length === 0 ? words.measure(measure) : name(group))),
       compare && h("th", { scope: "col", class: "number" }, "Span before"),
+      some && h("th", { scope: "col" }, words.sentence(words.few(answer.privacy, own.contributors))),
     );
     const rows = Array.from({ length: found.periods }, (_, back) => {
       const index = found.periods - 1 - back;
-      const { start, end } = groups[0]!.points[index]!;
-      const cell = (value: number | null) => h("td", { class: value === null ? "number none" : "number" }, words.value(measure, value));
+      const { start, end, hidden } = groups[0]!.points[index]!;
+      const cell = (point: Point) => h("td", { class: point.value === null ? "number none" : "number" }, text(measure, point));
       return h(
         "tr",
         {},
         h("th", { scope: "row" }, time.period(start, end)),
-        groups.map((group) => cell(group.points[index]!.value)),
-        compare && cell(groups[0]!.before[index]!.value),
+        groups.map((group) => cell(group.points[index]!)),
+        compare && cell(groups[0]!.before[index]!),
+        some && h("td", { class: "none" }, hidden ? "some groups, not shown" : ""),
       );
     });
     details.append(
@@ -212,10 +232,10 @@ function table({ place, measure, own, by }: Content, found: Picture, groups: Gro
 /** The groups, as bars that are rows of a table. */
 function breakdown({ place, own, by, measure, answer }: Content, found: Picture, name: (group: Group) => string): Node {
   const { view } = place;
-  const who = words.contributors(own);
+  const who = own.contributors;
   const largest = Math.max(...found.groups.map(({ mean }) => mean ?? 0)) || 1;
   const compared = view.compare && found.groups.some(({ meanBefore }) => meanBefore !== null);
-  const some = found.groups.some(({ shown }) => shown < found.periods);
+  const some = found.hidden > 0 || found.groups.some(({ shown }) => shown < found.periods);
   const row = (group: Group) => {
     const isOnly = group.key === view.only;
     const change = view.compare ? words.changed(group.mean, group.meanBefore) : null;
@@ -228,7 +248,7 @@ function breakdown({ place, own, by, measure, answer }: Content, found: Picture,
         h("a", { "data-keep": `group ${group.key}`, href: format(isOnly ? withoutOnly(view) : { ...view, only: group.key }), "aria-current": isOnly ? "true" : null }, name(group)),
         h("span", { class: "bar", "--part": (group.mean ?? 0) / largest, "aria-hidden": "true" }),
       ),
-      h("td", { class: "number" }, words.value(measure, group.mean)),
+      h("td", { class: "number" }, words.value(measure, group.mean ?? 0)),
       compared && h("td", { class: "number change" }, change ?? "–"),
       some && h("td", { class: "number about" }, `${group.shown} of ${found.periods}`),
     );
@@ -262,13 +282,26 @@ function breakdown({ place, own, by, measure, answer }: Content, found: Picture,
         ),
       ),
       body,
+      found.hidden > 0 &&
+        h(
+          "tfoot",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "row" }, `Groups with ${words.few(answer.privacy, who)}`),
+            h("td", { class: "number none" }, "not shown"),
+            compared && h("td", {}),
+            some && h("td", { class: "number about" }, `in ${found.hidden} of ${found.periods}`),
+          ),
+        ),
     ),
     rest > 0 && more,
     h(
       "p",
       { class: "about explain" },
-      answer.privacy.hidden_groups
-        ? `Something is missing here. ${words.missing(answer.privacy, who)} So groups need not add up to the total.`
+      found.hidden > 0
+        ? `Something is missing in ${found.hidden} of ${found.periods} ${time.periods(own.every, 2)}. ${words.missing(answer.privacy, who)} So groups need not add up to the total.`
         : `Nothing is missing in this span. ${words.missing(answer.privacy, who)}`,
     ),
   );
@@ -293,7 +326,7 @@ function elsewhere({ place, own, by, measure, span, failed }: Content): Node {
   };
   const service = new URL("v1/query", location.href).href.split("#")[0]!;
   const curl = [`curl ${service} \\`, `  -H "Authorization: Bearer $TOKEN" \\`, `  -d '${JSON.stringify(question)}'`].join("\n");
-  const statement = sql(own.name, by, [measure], span.from, span.to);
+  const statement = sql(own.name, by, [measure.name], span.from, span.to);
   const code = (label: string, text: string) =>
     h("div", { class: "code" }, h("div", { class: "head" }, h("h3", {}, label), copyButton("Copy", () => text)), h("pre", { tabindex: 0, role: "region", "aria-label": label }, h("code", {}, text)));
   return h(
