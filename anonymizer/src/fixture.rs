@@ -134,6 +134,7 @@ fn web_fields() -> Vec<Field> {
 fn family(name: &str, source: ContributorSource, epoch_days: u32, fields: Vec<Field>) -> Family {
     Family {
         name: name.into(),
+        about: None,
         contributor: Contributor { source, called: "units".into() },
         epoch_days,
         grain_ms: HOUR_MS,

@@ -88,6 +88,7 @@ mod tests {
     fn family(epoch_days: u32, late_ms: i64) -> Family {
         Family {
             name: "use".to_owned(),
+            about: None,
             contributor: Contributor {
                 source: ContributorSource::Visit,
                 called: "devices".to_owned(),

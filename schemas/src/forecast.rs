@@ -5,8 +5,8 @@
 
 use std::fmt::Write;
 
-use crate::describe::grouping_name;
 use crate::model::{Field, Kind, Mechanism, Package, Statistic, Transform};
+use crate::words;
 
 /// What every number here rests on; to be printed with them.
 pub const ASSUMPTIONS: &str = "\
@@ -102,7 +102,7 @@ fn forecast_grouping(
     shares.retain(|share| *share >= least);
     Forecast {
         statistic: statistic.name.clone(),
-        grouping: grouping_name(family, by),
+        grouping: words::grouping(family, by),
         contributors,
         min_contributors,
         groups,

@@ -11,9 +11,11 @@ pub mod diagnostic;
 mod expected;
 pub mod forecast;
 pub mod model;
+pub mod notice;
 pub mod outcome;
 pub mod time;
 mod vocabulary;
+mod words;
 
 mod load;
 

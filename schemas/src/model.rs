@@ -175,6 +175,8 @@ pub enum Content {
 pub struct Family {
     /// The value of `type` in an event, and the name of the table.
     pub name: String,
+    /// What one event is, for people: one phrase, if declared.
+    pub about: Option<String>,
     /// What a contributor is.
     pub contributor: Contributor,
     /// Length of a key epoch in days: a pseudonym means nothing beyond it.

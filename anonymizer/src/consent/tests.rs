@@ -39,3 +39,27 @@ fn a_signal_beats_a_grant() {
 fn a_contract_stands() {
     assert_eq!(of(SILENT, &[("service", false), ("improve", false)]), ALWAYS);
 }
+
+/// The notice tells visitors what a signal ends: exactly what it ends here, on every basis.
+#[test]
+fn the_notice_says_what_signals_do() {
+    let mut package = package();
+    for (_, basis) in Basis::WORDS {
+        for purpose in &mut package.purposes {
+            purpose.basis = basis;
+        }
+        let name = package.purposes[0].name.clone();
+        package.families[0].purposes = PurposeSet(1);
+        for field in &mut package.families[0].fields {
+            field.purposes = PurposeSet(1);
+        }
+        let grants = [Grant { purpose: &name, granted: true }];
+        let notice = schemas::notice::Notice::of(&package);
+        let effect = &notice.families[0].under_signal;
+        for signals in [Signals { gpc: true, dnt: false }, Signals { gpc: false, dnt: true }] {
+            let stands = granted(&package, signals, &grants).has(0);
+            assert_eq!(effect.stands.contains(&name), stands, "{}", basis.name());
+            assert_eq!(effect.ends.contains(&name), !stands, "{}", basis.name());
+        }
+    }
+}

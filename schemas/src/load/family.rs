@@ -35,6 +35,7 @@ const DEVICES: Defaults = Defaults { epoch_days: 28, late_ms: 7 * DAY_MS, dedupe
 
 const CONTRIBUTOR: &str = "`contributor = { field = \"serial_number\", called = \"devices\" }` or \
                            `contributor = { from = \"visit\", called = \"visitors\" }`";
+const ABOUT: &str = "`about = \"..\"`, one phrase that says what one event is";
 const EPOCH_DAYS_MAX: i64 = 366;
 
 /// Reads one family; none if the file declares no name for it.
@@ -45,6 +46,7 @@ pub(super) fn read<'a>(
 ) -> Option<FamilyDraft<'a>> {
     let names = "`family = \"device_usage\"`, the `type` of its events";
     let name = table.need("family", "the file", names);
+    let about = table.get("about").and_then(|item| item.text(ABOUT).map(str::to_owned));
     let fields = table.need("fields", "the family", "`[fields]` with one line for each field");
     let contributor = table.need("contributor", "the family", CONTRIBUTOR);
     let list = "`purposes = [\"..\"]`, names from `[purposes]` of the policy";
@@ -82,6 +84,7 @@ pub(super) fn read<'a>(
     let (fields, sound) = drafts.into_iter().unzip();
     let family = Family {
         name: text.to_owned(),
+        about,
         contributor,
         epoch_days: times.epoch_days,
         grain_ms: around.grain_ms,

@@ -1,0 +1,415 @@
+//! The sections of a notice, in words for visitors.
+
+use super::document::{Block, Document, Section, Table, Text, term};
+use super::signals::ends;
+use super::{FamilyNotice, FieldNotice, Notice, StatisticNotice};
+use crate::load::words::span_text;
+use crate::model::Basis;
+use crate::words::{and, sentence};
+
+/// The whole notice.
+pub(super) fn document(notice: &Notice) -> Document {
+    Document {
+        kind: "Privacy notice".to_owned(),
+        title: format!("How {} counts use", notice.controller),
+        summary: summary(notice),
+        sections: vec![
+            section("who", "Who collects", vec![Block::List(who(notice))]),
+            section("why", "Why, and on what basis", why(notice)),
+            section("what", "What is collected", what(notice)),
+            section("never", "What is never taken", never(notice)),
+            section("how-long", "For how long", how_long(notice)),
+            section("signals", "Signals of your browser", signals(notice)),
+            section("leaves", "What may be read of it", leaves(notice)),
+            section("rights", "Your rights", rights(notice)),
+            section("not-promised", "What is not promised", not_promised(notice)),
+        ],
+        colophon: Text::from("Made by Quorate from the rules that it enforces, fingerprint ")
+            .code(notice.digest.as_str())
+            .plain("."),
+    }
+}
+
+fn section(id: &'static str, title: &'static str, blocks: Vec<Block>) -> Section {
+    Section { id, title, blocks }
+}
+
+fn paragraph(text: impl Into<Text>) -> Block {
+    Block::Paragraph(text.into())
+}
+
+fn summary(notice: &Notice) -> Vec<Text> {
+    let mut lines = Vec::new();
+    let counted = and(&counted(notice));
+    lines.push(match notice.statistics.iter().map(|one| one.min_contributors).min() {
+        Some(least) => format!(
+            "What {counted} do is counted, not followed: all that anybody can read are statistics of groups of at least \
+             {least}, and never a single event."
+        ),
+        None => format!("Events of {counted} are collected. No statistic of them is declared, so nobody can read any."),
+    });
+    lines.push(addresses(notice));
+    for family in notice.families.iter().filter(|family| family.told_by.is_none()) {
+        lines.push(format!(
+            "{} are told apart for {}, without a cookie and without any id.",
+            sentence(&family.called),
+            span_text(family.epoch_ms)
+        ));
+    }
+    if let Some(longest) = notice.families.iter().map(|family| family.gone_after_ms).max() {
+        let longest = span_text(longest);
+        lines.push(format!(
+            "Single events are deleted after {longest} at the latest, with every key that could tell whose they were."
+        ));
+    }
+    let (ended, standing) = by_signal(notice);
+    lines.push(match (ended.is_empty(), standing.is_empty()) {
+        (false, true) => "Global Privacy Control and Do Not Track are honoured.".to_owned(),
+        (false, false) => format!(
+            "Global Privacy Control and Do Not Track are honoured, but for {}, which {} on a basis that they do not end.",
+            and(&standing),
+            if standing.len() == 1 { "rests" } else { "rest" },
+        ),
+        (true, _) => "Global Privacy Control and Do Not Track change nothing here: nothing rests on consent, or on an \
+                      interest that you could object to."
+            .to_owned(),
+    });
+    lines.push(format!(
+        "Whoever asks {} about their data gets an answer within {}.",
+        notice.controller,
+        days(notice.answer_within_days)
+    ));
+    lines.into_iter().map(Text::from).collect()
+}
+
+/// What contributors are called, each once.
+fn counted(notice: &Notice) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for family in &notice.families {
+        let called = readable(&family.called);
+        if !words.contains(&called) {
+            words.push(called);
+        }
+    }
+    words
+}
+
+/// Plurals are written with underscores where they name columns.
+fn readable(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+fn days(count: u32) -> String {
+    format!("{count} day{}", if count == 1 { "" } else { "s" })
+}
+
+fn addresses(notice: &Notice) -> String {
+    let visits = notice.families.iter().any(|family| family.told_by.is_none());
+    let country =
+        notice.families.iter().flat_map(|family| &family.fields).any(|one| one.source == "address");
+    let used = match (country, visits) {
+        (true, true) => "to look up the country and to make a pseudonym of the visit",
+        (true, false) => "to look up the country",
+        (false, true) => "to make a pseudonym of the visit",
+        (false, false) => {
+            return "Network addresses are not recorded, encrypted or not.".to_owned();
+        }
+    };
+    format!(
+        "Your network address is used in memory, {used}; it is written nowhere, encrypted or not."
+    )
+}
+
+/// Purposes that a signal ends, and those that it does not.
+fn by_signal(notice: &Notice) -> (Vec<&str>, Vec<&str>) {
+    let names = |ended: bool| {
+        let found = notice.purposes.iter().filter(|purpose| ends(purpose.basis) == ended);
+        found.map(|purpose| purpose.name.as_str()).collect()
+    };
+    (names(true), names(false))
+}
+
+fn who(notice: &Notice) -> Vec<Text> {
+    let mut lines = vec![
+        term("Responsible", notice.controller.as_str()),
+        term("Privacy policy", format!("version {}", notice.version)),
+    ];
+    if let Some(residency) = &notice.residency {
+        lines.push(term("Data stays in", residency.as_str()));
+    }
+    lines.push(term("Requests are answered within", days(notice.answer_within_days)));
+    lines
+}
+
+fn why(notice: &Notice) -> Vec<Block> {
+    let rows = notice.purposes.iter().map(|purpose| {
+        let stated = if purpose.source == "text" {
+            "stated in the privacy policy"
+        } else {
+            "assumed: the privacy policy does not name it"
+        };
+        vec![
+            Text::from(sentence(&purpose.notice)).plain(" ").code(purpose.name.as_str()),
+            Text::from(sentence(purpose.basis.name()))
+                .plain(format!(", GDPR {}", article(purpose.basis))),
+            stated.into(),
+            until(purpose.basis).into(),
+        ]
+    });
+    vec![
+        paragraph(
+            "Nothing is collected without a purpose, and no value is kept without one that stands for that event.",
+        ),
+        Block::Table(Table {
+            caption: "Purposes and their legal bases".to_owned(),
+            heads: vec!["Purpose", "Basis", "Where it is stated", "How long it stands"],
+            rows: rows.collect(),
+        }),
+    ]
+}
+
+fn article(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Consent => "art. 6(1)(a)",
+        Basis::Contract => "art. 6(1)(b)",
+        Basis::LegalObligation => "art. 6(1)(c)",
+        Basis::VitalInterests => "art. 6(1)(d)",
+        Basis::PublicInterest => "art. 6(1)(e)",
+        Basis::LegitimateInterest => "art. 6(1)(f)",
+    }
+}
+
+fn until(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Consent => {
+            "only with your consent, until you withdraw it; a signal of your browser ends it too"
+        }
+        Basis::LegitimateInterest | Basis::PublicInterest => {
+            "until you object; a signal of your browser is an objection"
+        }
+        Basis::Contract => "as long as the contract needs it; no signal ends it",
+        Basis::LegalObligation => "as long as the law demands it; no signal ends it",
+        Basis::VitalInterests => "as long as lives depend on it; no signal ends it",
+    }
+}
+
+fn what(notice: &Notice) -> Vec<Block> {
+    notice.families.iter().flat_map(family).collect()
+}
+
+fn family(family: &FamilyNotice) -> Vec<Block> {
+    let FamilyNotice { name, about, called, told, told_by, fields, .. } = family;
+    let heading = match about {
+        Some(about) => Text::from(sentence(about)).plain(" ").code(name.as_str()),
+        None => Text::from("Events of the kind ").code(name.as_str()),
+    };
+    let called = sentence(&readable(called));
+    let pseudonym = match told_by {
+        Some(field) => Text::from(format!("{called} are told apart by "))
+            .code(field.as_str())
+            .plain(", of which only a pseudonym is kept."),
+        None => Text::from(format!(
+            "{called} are {told}: of the three a pseudonym is made, under a key of the day that is destroyed together with \
+             its events."
+        )),
+    };
+    let ends = fields.iter().any(|field| field.expires.is_some());
+    let mut heads = vec!["What", "Comes from", "Kept", "Kind", "For"];
+    if ends {
+        heads.push("Until");
+    }
+    let rows = fields.iter().map(|field| row(field, ends)).collect();
+    let mut blocks = vec![Block::Heading(heading), paragraph(pseudonym)];
+    if fields.is_empty() {
+        blocks.push(paragraph("Nothing but that it happened, and when."));
+    } else {
+        let caption = "What is taken of such an event".to_owned();
+        blocks.push(Block::Table(Table { caption, heads, rows }));
+    }
+    blocks
+}
+
+fn row(field: &FieldNotice, ends: bool) -> Vec<Text> {
+    let mut cells = vec![
+        Text::from(sentence(&field.about)).plain(" ").code(field.name.as_str()),
+        origin(&field.source),
+        field.kept.as_deref().unwrap_or("nothing").into(),
+        field.category.into(),
+        field.purposes.join(", ").into(),
+    ];
+    if ends {
+        let day = field.expires.as_deref().and_then(|end| end.get(..10));
+        cells.push(day.unwrap_or("no end declared").into());
+    }
+    cells
+}
+
+fn origin(source: &str) -> Text {
+    match source {
+        "event" => "what is sent".into(),
+        "address" => "network address, in memory".into(),
+        "user agent" => "name of your browser, as it sends it".into(),
+        "accepted languages" => "languages, as your browser sends them".into(),
+        field => Text::default().code(field),
+    }
+}
+
+fn never(notice: &Notice) -> Vec<Block> {
+    let mut lines = Vec::new();
+    if !notice.refused.is_empty() {
+        lines.push(Text::from(format!(
+            "Refused by rule, and dropped or turned away where it is sent: {}.",
+            and(&notice.refused)
+        )));
+    }
+    lines.push("Anything that is not in the tables above: it is dropped as it arrives, and only the number of such values is kept.".into());
+    lines.push("Text as somebody typed it: what is kept is one of the declared words, has a declared form, or is reduced as the tables say.".into());
+    lines.push("Network addresses, encrypted or not.".into());
+    vec![Block::List(lines)]
+}
+
+fn how_long(notice: &Notice) -> Vec<Block> {
+    let rows = notice.families.iter().map(|family| {
+        let spans = [
+            family.epoch_ms,
+            family.gone_after_ms,
+            family.grain_ms,
+            family.late_ms,
+            family.dedupe_ms,
+        ];
+        let mut cells = vec![Text::default().code(family.name.as_str())];
+        cells.extend(spans.map(|ms| Text::from(span_text(ms))));
+        cells
+    });
+    vec![
+        Block::Table(Table {
+            caption: "How long events are kept".to_owned(),
+            heads: vec![
+                "Events",
+                "A pseudonym holds for",
+                "Deleted at the latest after",
+                "Times are rounded to",
+                "Counts, if late by up to",
+                "Second copies are known for",
+            ],
+            rows: rows.collect(),
+        }),
+        paragraph(
+            "Nobody can be followed for longer than a pseudonym holds: after that another key makes another one (a session that is under way keeps its own to its end). Events and \
+             the keys of their pseudonyms are destroyed together. Where a sender numbers its events, a keyed hash of the \
+             number is a mark by which a second copy is known; it tells nobody apart. Statistics that were computed stay.",
+        ),
+    ]
+}
+
+fn signals(notice: &Notice) -> Vec<Block> {
+    let lines = notice.signals.iter().map(|signal| term(signal.name, Text::quoted(&signal.means)));
+    let rows = notice.families.iter().map(|family| {
+        let effect = &family.under_signal;
+        let names =
+            |names: &[String]| if names.is_empty() { "–".to_owned() } else { names.join(", ") };
+        vec![
+            Text::default().code(family.name.as_str()),
+            names(&effect.ends).into(),
+            names(&effect.stands).into(),
+            effect.means.as_str().into(),
+        ]
+    });
+    vec![
+        paragraph(
+            "What your browser says for all sites counts here too, for each event that it comes with.",
+        ),
+        Block::List(lines.collect()),
+        Block::Table(Table {
+            caption: "What a signal does to each kind of event".to_owned(),
+            heads: vec!["Events", "Purposes that end", "Purposes that stand", "What is left"],
+            rows: rows.collect(),
+        }),
+    ]
+}
+
+fn leaves(notice: &Notice) -> Vec<Block> {
+    if notice.statistics.is_empty() {
+        return vec![paragraph("Nothing: no statistic is declared, and nobody reads events.")];
+    }
+    let rows = notice.statistics.iter().map(statistic);
+    vec![
+        paragraph(
+            "Nobody reads events. These statistics are all that can be read; each is computed once, when its period is over.",
+        ),
+        Block::Table(Table {
+            caption: "Statistics".to_owned(),
+            heads: vec!["Statistic", "Every", "Measured", "By", "Groups from", "Counts rounded to"],
+            rows: rows.collect(),
+        }),
+        paragraph(
+            "Smaller groups are hidden, and so are groups from which a small one could be worked out. What one of many can \
+             add to a number is bounded where the rules say so.",
+        ),
+    ]
+}
+
+fn statistic(one: &StatisticNotice) -> Vec<Text> {
+    vec![
+        Text::from(one.title.as_str()).plain(" ").code(one.name.as_str()),
+        one.period.as_str().into(),
+        one.measured.join(", ").into(),
+        one.groups.join("; ").into(),
+        format!("{} {}", one.min_contributors, readable(&one.called)).into(),
+        one.rounding.to_string().into(),
+    ]
+}
+
+fn rights(notice: &Notice) -> Vec<Block> {
+    let has = |wanted: &[Basis]| notice.purposes.iter().any(|one| wanted.contains(&one.basis));
+    let Notice { controller, .. } = notice;
+    let mut lines = vec![
+        term(
+            "Know",
+            "ask whether anything is stored of you, and what. Since no name is stored, you have to say by what you are told apart (see above), and to show that it is yours.",
+        ),
+        term(
+            "Erase",
+            "have your events deleted, in tables and in what is still encrypted, and be left out from then on. A receipt that names nobody shows that it was done.",
+        ),
+    ];
+    if has(&[Basis::LegitimateInterest, Basis::PublicInterest]) {
+        lines.push(term("Object", "at any time, to what rests on an interest: by the signal of your browser, or by writing."));
+    }
+    if has(&[Basis::Consent]) {
+        lines.push(term(
+            "Withdraw consent",
+            "at any time, as easily as you gave it. What was counted before stays counted.",
+        ));
+    }
+    lines.push(term("Complain", "to the data protection authority of where you live or work."));
+    let first = format!(
+        "Write to {controller}. Requests are answered within {}. You may:",
+        days(notice.answer_within_days)
+    );
+    let last = "Statistics that were computed before stay as they are: they are about groups, and hold no pseudonym.";
+    vec![paragraph(first), Block::List(lines), paragraph(last)]
+}
+
+fn not_promised(notice: &Notice) -> Vec<Block> {
+    let mut lines = vec![Text::from(
+        "Events are pseudonymised, not anonymous. While the key of a pseudonym lives, whoever holds both the keys and the \
+         events could test whether somebody they know of is among them. That is why both are destroyed together.",
+    )];
+    if notice.families.iter().any(|family| family.told_by.is_none()) {
+        lines.push(
+            "For visits without any id that means: who holds the key of the day could try all network addresses.".into(),
+        );
+    }
+    if !notice.statistics.is_empty() {
+        lines.push(Text::from(format!(
+            "The statistics are for the staff of {}. Thresholds and rounding limit what they tell of single persons; they \
+             are no proof of anonymity: who compares groups and periods, and knows more from elsewhere, can narrow down.",
+            notice.controller
+        )));
+    }
+    lines.push(
+        "Nobody is protected from whoever controls the running machine, or its memory.".into(),
+    );
+    vec![Block::List(lines)]
+}

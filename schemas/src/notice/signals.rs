@@ -1,0 +1,99 @@
+//! What `Sec-GPC` and `DNT` do to each purpose and family: what `anonymizer::granted` decides, in words.
+
+use super::{Effect, Signal};
+use crate::load::words::span_text;
+use crate::model::{Basis, ContributorSource, Family, Package, PurposeSet};
+use crate::words::{and, purposes};
+
+/// Whether a signal ends a purpose on that basis.
+pub(super) fn ends(basis: Basis) -> bool {
+    match basis {
+        Basis::Consent | Basis::LegitimateInterest | Basis::PublicInterest => true,
+        Basis::Contract | Basis::LegalObligation | Basis::VitalInterests => false,
+    }
+}
+
+/// Both signals: a browser that sends either is treated alike.
+pub(super) fn of(package: &Package) -> Vec<Signal> {
+    let means = means(package);
+    let one = |name, title: &str| Signal { name, means: format!("{title}. {means}") };
+    vec![
+        one("Sec-GPC", "Global Privacy Control, sent as `Sec-GPC: 1`"),
+        one("DNT", "Do Not Track, sent as `DNT: 1`"),
+    ]
+}
+
+fn means(package: &Package) -> String {
+    let named = |wanted: fn(Basis) -> bool| -> Vec<String> {
+        let found = package.purposes.iter().filter(|purpose| wanted(purpose.basis));
+        found.map(|purpose| purpose.name.clone()).collect()
+    };
+    let objected = named(|basis| ends(basis) && basis != Basis::Consent);
+    let withheld = named(|basis| basis == Basis::Consent);
+    let stands = named(|basis| !ends(basis));
+    let mut text = Vec::new();
+    if !objected.is_empty() {
+        text.push(format!("Honoured as an objection to {}.", and(&objected)));
+    }
+    if !withheld.is_empty() {
+        text.push(format!(
+            "Honoured as a refusal of consent to {}, even where consent was given on the page.",
+            and(&withheld)
+        ));
+    }
+    if !stands.is_empty() {
+        let verb = if stands.len() == 1 { "rests" } else { "rest" };
+        text.push(format!(
+            "It does not end {}, which {verb} on {}.",
+            and(&stands),
+            and(&bases(package, |basis| !ends(basis)))
+        ));
+    }
+    text.join(" ")
+}
+
+/// Words of the bases that the package uses, each once.
+fn bases(package: &Package, wanted: impl Fn(Basis) -> bool) -> Vec<&'static str> {
+    let mut words = Vec::new();
+    for purpose in package.purposes.iter().filter(|purpose| wanted(purpose.basis)) {
+        if !words.contains(&purpose.basis.name()) {
+            words.push(purpose.basis.name());
+        }
+    }
+    words
+}
+
+/// What is left of an event of `family` that comes with a signal.
+pub(super) fn effect(package: &Package, family: &Family) -> Effect {
+    let all = family.fields.iter().fold(family.purposes.0, |set, field| set | field.purposes.0);
+    let of = |wanted: bool| {
+        let indices = package.purposes.iter().enumerate();
+        let found = indices.filter(|(_, purpose)| ends(purpose.basis) == wanted);
+        found.fold(PurposeSet::default(), |set, (index, _)| set.with(index))
+    };
+    let (ended, standing) = (PurposeSet(all & of(true).0), PurposeSet(all & of(false).0));
+    let contributor = match family.contributor.source {
+        ContributorSource::Field(index) => family.fields[index].purposes,
+        ContributorSource::Visit => family.purposes,
+    };
+    let (ends, stands) = (purposes(package, ended), purposes(package, standing));
+    let called = family.contributor.called.replace('_', " ");
+    let grain = span_text(family.grain_ms);
+    let counted = if contributor.meets(standing) {
+        format!("The count of {called} stands, for {}.", and(&stands))
+    } else {
+        format!("The event is in no count of {called}: no pseudonym is kept with it.")
+    };
+    let means = match (ends.is_empty(), stands.is_empty()) {
+        (_, true) => format!(
+            "Of the event nothing is kept but that it happened, when (to {grain}), and a mark by which a second copy is known. {counted}"
+        ),
+        (true, false) => format!("Nothing changes. {counted}"),
+        (false, false) => format!(
+            "Fields that are for {} alone are left empty; those for {} are kept. {counted}",
+            and(&ends),
+            and(&stands)
+        ),
+    };
+    Effect { ends, stands, means }
+}
