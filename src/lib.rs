@@ -22,4 +22,3 @@ pub mod space;
 pub mod store;
 pub mod subject;
 pub mod telemetry;
-pub mod told;

@@ -27,6 +27,14 @@ pub(crate) struct Principal {
     pub(crate) origins: Vec<String>,
 }
 
+/// What a request says of the page that it comes from.
+pub(crate) struct Asking {
+    /// The page's origin, if it is told.
+    pub(crate) origin: Option<String>,
+    /// Whether it need not be told: browsers tell it of all that a page posts, but not of an image in an e-mail.
+    pub(crate) may_be_silent: bool,
+}
+
 /// Why a sender is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
@@ -70,15 +78,16 @@ impl Registry {
         Some(principal.ok_or(Denied::Unknown))
     }
 
-    /// The site of that public id, asked for by a page of `origin`.
-    pub(crate) fn by_site(&self, id: &str, origin: Option<&str>) -> Result<Arc<Principal>, Denied> {
+    /// The site of that public id, asked for by a page.
+    pub(crate) fn by_site(&self, id: &str, page: &Asking) -> Result<Arc<Principal>, Denied> {
         let known = self.known();
         let site = known.sources.site(id).ok_or(Denied::Unknown)?;
         let principal = known.principals.get(&site.name).ok_or(Denied::Unknown)?;
-        match origin {
-            Some(origin) if site.allows_origin(origin) => Ok(Arc::clone(principal)),
-            Some(_) | None => Err(Denied::Origin),
-        }
+        let may_ask = match &page.origin {
+            Some(origin) => site.allows_origin(origin),
+            None => page.may_be_silent,
+        };
+        if may_ask { Ok(Arc::clone(principal)) } else { Err(Denied::Origin) }
     }
 
     /// Whether pages of `origin` may read answers: those of the site asked for or, where the request does not say

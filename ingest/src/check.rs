@@ -1,12 +1,12 @@
 //! One JSON value against one declared kind: a value that may go on, or the rule it broke.
 
 use anonymizer::Value;
-use rustc_hash::FxHashMap;
 use schemas::model::{Content, Field, Kind, Transform};
 use schemas::time::DAY_MS;
 use schemas::{Millis, Reason};
 
 use crate::decode::{Cell, Cells};
+use crate::plan::Listed;
 
 mod content;
 
@@ -26,7 +26,7 @@ pub(crate) enum Checked<'v> {
 /// Checks `cell` against `field`; `listed` are the values of an enum with their indices.
 pub(crate) fn check<'v>(
     field: &Field,
-    listed: Option<&FxHashMap<Box<str>, u16>>,
+    listed: Option<&Listed>,
     refused: &[Content],
     cells: &'v Cells<'v>,
     cell: Cell<'v>,
@@ -49,6 +49,10 @@ pub(crate) fn check<'v>(
             })
         }
         Kind::Url { bytes_max } => text(cells, cell, refused, *bytes_max).and_then(|text| {
+            // What a page says that no other page led to: `document.referrer` is empty then.
+            if text.is_empty() {
+                return Ok(Value::Null);
+            }
             if is_url(text) { Ok(Value::Text(text)) } else { Err(Reason::WrongForm) }
         }),
         Kind::Version => cells
@@ -75,11 +79,7 @@ pub(crate) fn check<'v>(
     result.map_or_else(Checked::Refused, Checked::Value)
 }
 
-fn member<'v>(
-    listed: Option<&FxHashMap<Box<str>, u16>>,
-    otherwise: Option<u16>,
-    text: Option<&str>,
-) -> Checked<'v> {
+fn member<'v>(listed: Option<&Listed>, otherwise: Option<u16>, text: Option<&str>) -> Checked<'v> {
     let Some(text) = text else {
         return Checked::Refused(Reason::WrongType);
     };

@@ -7,7 +7,7 @@
 
 mod cells;
 mod isolate;
-mod parse;
+pub(crate) mod parse;
 #[cfg(test)]
 mod tests;
 
@@ -144,17 +144,11 @@ impl Decoded<'_> {
 ///
 /// [`BodyError`] if nothing of it can be taken; a single bad event is no reason for that.
 pub fn decode<'a>(plan: &Plan, body: &'a [u8], limits: Limits) -> Result<Decoded<'a>, BodyError> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    if body.trim_ascii().is_empty() {
-        return Err(BodyError::Empty);
-    }
+    let body = marked(body)?;
     if are_lines(body) {
         return lines(plan, body, limits);
     }
-    let text = std::str::from_utf8(body).map_err(|error| {
-        let (line, column) = position(body, error.valid_up_to());
-        BodyError::NotUtf8 { line, column }
-    })?;
+    let text = utf8(body)?;
     let mut state = new_state(plan, limits);
     match whole(text, DocumentSeed(&mut state)) {
         Ok(document) => finish(state, document),
@@ -171,7 +165,37 @@ pub fn decode<'a>(plan: &Plan, body: &'a [u8], limits: Limits) -> Result<Decoded
     }
 }
 
-fn new_state<'a>(plan: &Plan, limits: Limits) -> State<'_, 'a> {
+/// A body without the mark that some put before UTF-8.
+fn marked(body: &[u8]) -> Result<&[u8], BodyError> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    if body.trim_ascii().is_empty() { Err(BodyError::Empty) } else { Ok(body) }
+}
+
+fn utf8(body: &[u8]) -> Result<&str, BodyError> {
+    std::str::from_utf8(body).map_err(|error| {
+        let (line, column) = position(body, error.valid_up_to());
+        BodyError::NotUtf8 { line, column }
+    })
+}
+
+/// Reads the one JSON text of a body with `read`, into a new state.
+///
+/// For protocols that have no batches: whatever is wrong is wrong with the whole body.
+pub(crate) fn one<'p, 'a, T>(
+    plan: &'p Plan,
+    body: &'a [u8],
+    limits: Limits,
+    read: impl FnOnce(&mut State<'p, 'a>, &'a str) -> Result<T, Fail>,
+) -> Result<(State<'p, 'a>, T), BodyError> {
+    let text = utf8(marked(body)?)?;
+    let mut state = new_state(plan, limits);
+    match read(&mut state, text) {
+        Ok(value) => Ok((state, value)),
+        Err(fail) => Err(error(state.trouble, fail, limits)),
+    }
+}
+
+pub(crate) fn new_state<'a>(plan: &Plan, limits: Limits) -> State<'_, 'a> {
     let Limits { events_max, event_bytes_max } = limits;
     State { plan, cells: Cells::default(), trouble: None, events_max, event_bytes_max }
 }
@@ -245,13 +269,7 @@ fn single<'a>(state: &mut State<'_, 'a>, top: Top<'a>) -> Shared<'a> {
     let start = state.cells.entries.len();
     state.cells.entries.extend(top.entries);
     let undeclared = top.undeclared + u32::from(top.common.is_some());
-    let mut event =
-        EventCells { entries: start..state.cells.entries.len(), undeclared, fault: None };
-    let texts =
-        state.cells.entries[start..].iter().filter_map(|entry| state.cells.text(entry.cell));
-    if texts.map(str::len).sum::<usize>() > state.event_bytes_max {
-        event = EventCells { fault: Some(Fault::TooLong), ..event };
-    }
+    let event = state.taken(start, undeclared);
     state.cells.events.push(event);
     Shared { site: top.site, ..Shared::default() }
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/events`: one request from its head to its answer.
+//! A request that brings events, from its head to its answer, in whatever protocol.
 //!
 //! Order matters here. Who sends is found first; then the connection is reduced to what may be known of it, before any
 //! step that can fail on the sender's input, so that no failure path holds an address; then the body is read,
@@ -10,25 +10,26 @@ use std::time::Duration;
 
 use anonymizer::{Connection, RawEvent, Resolved, Resolver, Signals};
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Method, Response, Uri, header};
 use bytes::Bytes;
 use schemas::access::SourceKind;
 use schemas::{Clock, Millis, Reason, Tally};
 use tokio::sync::Semaphore;
 
-use crate::auth::{Denied, Principal, Registry};
+use crate::auth::{Asking, Denied, Principal, Registry};
 use crate::batcher::{Batcher, Posting};
 use crate::body::{self, Encoding};
 use crate::budget::{Budget, Holder, Reservation};
 use crate::config::IngestConfig;
 use crate::connections::{Call, Connections};
-use crate::decode::{BodyError, Decoded, decode};
+use crate::decode::{BodyError, Decoded};
 use crate::import::resolve;
 use crate::limiter::{Limiter, TooMany, network};
 use crate::plan::Plan;
-use crate::respond::{Problem, receipt};
+use crate::protocols::Protocol;
+use crate::respond::Problem;
 use crate::rows::{Received, Report, Rows, Sending, assemble, people};
 use crate::stats::Stats;
 use crate::suspension::Suspensions;
@@ -41,8 +42,6 @@ const INLINE_BYTES_MAX: usize = 128 << 10;
 const INLINE_COMPRESSED_BYTES_MAX: usize = 4 << 10;
 /// What a row takes at least until it is in the log, however short its event.
 const ROW_BYTES: usize = 256;
-/// How long browsers may remember an answer to a preflight, in seconds.
-const PREFLIGHT_AGE: &str = "600";
 
 /// Everything that requests share.
 pub(crate) struct Door {
@@ -77,13 +76,14 @@ enum Sender {
 
 /// What is known of a request before its body.
 struct Head {
+    protocol: &'static Protocol,
     sender: Sender,
     /// On whose account its bytes are held.
     holder: Holder,
     received: Millis,
     signals: Signals,
     encoding: Encoding,
-    origin: Option<String>,
+    asking: Asking,
 }
 
 /// A request whose events are on their way.
@@ -93,40 +93,30 @@ struct Worked {
     result: Result<Report, BodyError>,
 }
 
-/// Answers every request to `/v1/events`.
+/// Answers every request to the path of `protocol`.
 pub(crate) async fn events(
-    State(door): State<Arc<Door>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    protocol: &'static Protocol,
+    door: Arc<Door>,
+    peer: SocketAddr,
     request: Request,
 ) -> Response<Body> {
     let call = door.connections.call(peer);
     let (parts, body) = request.into_parts();
-    let origin = text(&parts.headers, &header::ORIGIN).map(str::to_owned);
+    let origin = text(&parts.headers, &header::ORIGIN);
     let site = site_of(&parts.uri);
-    let readable_by =
-        origin.as_deref().filter(|origin| door.registry.may_read(origin, site.as_deref()));
-    let readable_by = readable_by.and_then(|origin| HeaderValue::from_str(origin).ok());
-    let mut response = match parts.method {
-        Method::POST => {
-            let result = Arc::clone(&door).post(peer.ip(), &parts, site, body, call).await;
-            result.unwrap_or_else(|problem| {
-                report::problem(&problem);
-                problem.response()
-            })
+    let readers = protocol.readers.of(&door.registry, origin, site.as_deref());
+    let result = match parts.method {
+        Method::OPTIONS => readers.preflight(),
+        // An image that is only asked after has not been looked at.
+        Method::HEAD if protocol.from_head.is_some() => Ok((protocol.receipt)(&Report::default())),
+        ref method if *method == protocol.method() => {
+            let result = Arc::clone(&door).post(protocol, peer.ip(), &parts, site, body, call);
+            result.await.inspect_err(report::problem)
         }
-        Method::OPTIONS if readable_by.is_some() => preflight(),
-        Method::OPTIONS if origin.is_some() => Problem::Denied(Denied::Origin).response(),
-        _ => Problem::Method.response(),
+        _ => Err(Problem::Method),
     };
-    let headers = response.headers_mut();
-    headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    if let Some(origin) = readable_by {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        let yes = HeaderValue::from_static("true");
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
-        let exposed = HeaderValue::from_static("Retry-After");
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
-    }
+    let mut response = result.unwrap_or_else(|problem| (protocol.problem)(&problem));
+    readers.mark(response.headers_mut());
     report::answered(response.status());
     response
 }
@@ -136,23 +126,10 @@ pub(crate) async fn elsewhere() -> Response<Body> {
     Problem::NotFound.response()
 }
 
-fn preflight() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-encoding, content-type"),
-        (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
 impl Door {
     async fn post(
         self: Arc<Self>,
+        protocol: &'static Protocol,
         peer: IpAddr,
         parts: &Parts,
         site: Option<String>,
@@ -162,11 +139,17 @@ impl Door {
         if self.suspended.any() {
             return Err(Problem::Suspended);
         }
-        let head = self.head(peer, parts, site)?;
+        let head = self.head(protocol, peer, parts, site)?;
         let mut held = self.budget.reserve(head.holder.clone());
-        let within = Duration::from_secs(self.config.body_timeout_s);
-        let body =
-            body::read(body, &parts.headers, self.config.body_bytes_max, within, &mut held).await?;
+        let body = if let Some(from_head) = protocol.from_head {
+            let told = from_head(parts);
+            held.grow(told.len()).map_err(|_| Problem::Busy)?;
+            told
+        } else {
+            let within = Duration::from_secs(self.config.body_timeout_s);
+            let bytes_max = self.config.body_bytes_max;
+            body::read(body, &parts.headers, bytes_max, within, &mut held).await?
+        };
         call.received();
         report::in_flight(self.budget.used());
         let received = head.received;
@@ -199,7 +182,7 @@ impl Door {
             Ok(report) => {
                 report::events(&principal.name, self.plan.package(), &report);
                 self.stats.add(&principal, &report, received);
-                Ok(receipt(&report))
+                Ok((protocol.receipt)(&report))
             }
             Err(error) => {
                 let report = Report { tallies: vec![malformed()], ..Report::default() };
@@ -211,10 +194,16 @@ impl Door {
     }
 
     /// Finds who sends, whether it may now, and what of its connection may be known.
-    fn head(&self, peer: IpAddr, parts: &Parts, site: Option<String>) -> Result<Head, Problem> {
+    fn head(
+        &self,
+        protocol: &'static Protocol,
+        peer: IpAddr,
+        parts: &Parts,
+        site: Option<String>,
+    ) -> Result<Head, Problem> {
         let headers = &parts.headers;
         let received = (self.clock)();
-        let origin = text(headers, &header::ORIGIN).map(str::to_owned);
+        let asking = protocol.asking(headers);
         let config = &self.config;
         let address = address::sender(peer, headers, config.trusted_proxies, config.forwarded_by);
         let connection = Connection {
@@ -230,7 +219,7 @@ impl Door {
         let principal = match (self.registry.by_header(headers), site) {
             (Some(principal), _) => Some(principal.map_err(Problem::Denied)?),
             (None, Some(site)) => {
-                let principal = self.registry.by_site(&site, origin.as_deref());
+                let principal = self.registry.by_site(&site, &asking);
                 Some(principal.map_err(Problem::Denied)?)
             }
             (None, None) => None,
@@ -253,8 +242,11 @@ impl Door {
         };
         let is_on = |name: HeaderName| headers.get(name).is_some_and(|value| value == "1");
         let signals = Signals { gpc: is_on(SEC_GPC), dnt: is_on(header::DNT) };
-        let encoding = body::encoding(headers)?;
-        Ok(Head { sender, holder, received, signals, encoding, origin })
+        let encoding = match protocol.from_head {
+            Some(_) => Encoding::Identity,
+            None => body::encoding(headers)?,
+        };
+        Ok(Head { protocol, sender, holder, received, signals, encoding, asking })
     }
 
     /// Reduces a connection. A server's says nothing about its users, so nothing is taken of it.
@@ -276,16 +268,16 @@ impl Door {
     /// Everything between the body and the frames.
     fn work(&self, head: Head, body: Bytes, mut held: Reservation) -> Result<Worked, Problem> {
         tracing::trace!(target: "quorate::moment", "door decode");
-        let Head { sender, holder: _, received, signals, encoding, origin } = head;
+        let Head { protocol, sender, holder: _, received, signals, encoding, asking } = head;
         let bytes_max = self.config.decompressed_bytes_max;
         let body = body::decompress(encoding, body, bytes_max, &mut held)?;
-        let decoded = decode(&self.plan, &body, self.config.limits());
+        let decoded = (protocol.decode)(&self.plan, &body, self.config.limits());
         let (principal, resolved) = match sender {
             Sender::Known(principal, resolved) => (principal, resolved),
             Sender::InBody(connection) => {
                 let decoded = decoded.as_ref().map_err(|error| Problem::Body(error.clone()))?;
                 let site = decoded.site().ok_or(Problem::Denied(Denied::NoKey))?;
-                let principal = self.registry.by_site(site, origin.as_deref());
+                let principal = self.registry.by_site(site, &asking);
                 let principal = principal.map_err(Problem::Denied)?;
                 self.events.check(&principal.name, received).map_err(too_many)?;
                 let resolved = self.reduce(&principal, connection, received)?;

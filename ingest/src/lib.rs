@@ -3,8 +3,8 @@
 //! Input: requests from browsers, devices and servers ([`serve`]), or lines of history ([`Importer`]). Output: frames
 //! in a [`transport::Log`], or batches for gate 1; and for every event that is not taken an answer that names the rule
 //! it broke. Decoding ([`decode`]), checking ([`assemble`]) and finding the event time ([`clock`]) are functions of
-//! values; sockets, timers and tasks are a thin layer around them. A protocol of another client gets a file of its own
-//! beside [`decode`], and ends in the same checks.
+//! values; sockets, timers and tasks are a thin layer around them. A protocol of another client gets a file of its own in
+//! `protocols/`, and ends in the same checks.
 //!
 //! This crate deliberately cannot read what it has sealed, and never puts a value of an event into an answer, a log
 //! line or a metric.
@@ -29,6 +29,7 @@ mod import;
 mod limiter;
 mod partition;
 mod plan;
+mod protocols;
 mod report;
 mod respond;
 mod rows;

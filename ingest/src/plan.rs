@@ -95,13 +95,16 @@ pub struct Plan {
     by_family: Vec<FamilyPlan>,
 }
 
+/// The values of an enum, with their indices.
+pub(crate) type Listed = FxHashMap<Box<str>, u16>;
+
 /// One family as decoding sees it.
 #[derive(Debug)]
 pub(crate) struct FamilyPlan {
     /// Declared word to field index, where the family takes that field from the body.
     pub(crate) slots: Vec<Option<u16>>,
     /// Lookups of enum fields, by field index.
-    pub(crate) enums: Vec<Option<FxHashMap<Box<str>, u16>>>,
+    pub(crate) enums: Vec<Option<Listed>>,
     /// Fields that must be there, by field index.
     pub(crate) required: Vec<usize>,
 }
@@ -164,6 +167,14 @@ impl Plan {
 
     pub(crate) fn purpose(&self, name: &str) -> Option<u8> {
         self.purposes.get(name).copied()
+    }
+
+    /// A field that a family takes from the body, and the values that it lists.
+    pub(crate) fn field(&self, family: &str, name: &str) -> Option<(&Field, Option<&Listed>)> {
+        let (family, lookups) = self.of(self.family(family)?);
+        let Word::Declared(word) = self.word(name)? else { return None };
+        let slot = usize::from((*lookups.slots.get(usize::from(word))?)?);
+        Some((family.fields.get(slot)?, lookups.enums.get(slot)?.as_ref()))
     }
 
     pub(crate) fn of(&self, family: usize) -> (&Family, &FamilyPlan) {

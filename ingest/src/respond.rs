@@ -134,7 +134,8 @@ impl Problem {
         }
     }
 
-    fn retry_after_s(&self) -> Option<u64> {
+    /// Seconds to wait before the next request, if that is known.
+    pub(crate) fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::TooMany { retry_after_s } => Some(*retry_after_s),
             Self::Busy => Some(BUSY_S),
@@ -162,8 +163,8 @@ impl Problem {
                 "the body does not decompress as its Content-Encoding says: correct it before sending it again".to_owned()
             }
             Self::Denied(Denied::NoKey) => {
-                "send a device or server key as `Authorization: Bearer KEY`, or a public site id as `?site=ID`; \
-                 keep the events and send them then"
+                "send a device or server key as `Authorization: Bearer KEY`, or a public site id as `?site=ID` (of a \
+                 Plausible tracker: `d`); keep the events and send them then"
                     .to_owned()
             }
             Self::Denied(Denied::Unknown) => {
@@ -228,6 +229,11 @@ impl Problem {
     }
 }
 
+/// Whether no event of a request was taken, and there was one.
+pub(crate) fn is_refused(report: &Report) -> bool {
+    report.accepted_total() == 0 && report.refused_total > 0
+}
+
 /// The answer to a request that was understood: 202, or 400 if every event of it was refused.
 pub(crate) fn receipt(report: &Report) -> Response<Body> {
     let receipt = Receipt {
@@ -238,7 +244,7 @@ pub(crate) fn receipt(report: &Report) -> Response<Body> {
         changed_total: report.changed_total,
         undeclared: report.undeclared,
     };
-    if receipt.accepted > 0 || receipt.refused_total == 0 {
+    if !is_refused(report) {
         return json(StatusCode::ACCEPTED, &receipt);
     }
     let error = ErrorBody {

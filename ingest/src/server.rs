@@ -8,7 +8,8 @@ use std::time::Duration;
 use anonymizer::{Gate, Resolver};
 use axum::Router;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
-use axum::routing::any;
+use axum::extract::{ConnectInfo, State};
+use axum::routing::{MethodRouter, any};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use schemas::{Clock, Package};
@@ -25,6 +26,9 @@ use crate::door::{self, Door};
 use crate::error::Error;
 use crate::limiter::Limiter;
 use crate::plan::Plan;
+use crate::protocols::pixel::PIXEL;
+use crate::protocols::plausible::PLAUSIBLE;
+use crate::protocols::{NATIVE, Protocol};
 use crate::stats::{FamilyStatus, SourceStatus, Stats};
 use crate::suspension::{Suspension, Suspensions};
 use crate::tls;
@@ -122,8 +126,21 @@ fn workers() -> usize {
 }
 
 fn routes(door: Arc<Door>) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
-    let routes = Router::new().route("/v1/events", any(door::events)).fallback(door::elsewhere);
+    let routes = Router::new()
+        .route("/v1/events", speaking(&NATIVE))
+        .route("/api/event", speaking(&PLAUSIBLE))
+        .route("/v1/pixel.gif", speaking(&PIXEL))
+        .fallback(door::elsewhere);
     routes.with_state(door).into_make_service_with_connect_info()
+}
+
+/// What takes events in one protocol.
+fn speaking(protocol: &'static Protocol) -> MethodRouter<Arc<Door>> {
+    any(
+        move |State(door): State<Arc<Door>>,
+              ConnectInfo(peer): ConnectInfo<SocketAddr>,
+              request| { door::events(protocol, door, peer, request) },
+    )
 }
 
 /// Serves until the handle says otherwise.

@@ -20,6 +20,16 @@ pub(crate) fn package() -> Arc<Package> {
     }
 }
 
+/// The package that the binary carries, with fields of a shop in the family `web`.
+pub(crate) fn shop() -> Arc<Package> {
+    let files = schemas::DEFAULT_FILES.iter().map(|(name, text)| {
+        let own = if *name == "web.toml" { include_str!("../tests/shop_fields.toml") } else { "" };
+        ((*name).to_owned(), format!("{text}{own}"))
+    });
+    let package = Package::from_files(files.collect::<Vec<_>>());
+    Arc::new(package.unwrap_or_else(|_| panic!("the shipped package is valid")))
+}
+
 impl Principal {
     /// A source that may send everything.
     pub(crate) fn named(name: &str, kind: SourceKind) -> Self {

@@ -189,7 +189,8 @@ fn addresses_of_pages() {
             (Cell::Text("javascript:alert(1)"), "wrong_form"),
             (Cell::Text("https://example.com/a b"), "wrong_form"),
             (Cell::Text("https://example.com/0123456789012345678901"), "too_long"),
-            (Cell::Text(""), "wrong_form"),
+            // `document.referrer` of a page that no other led to.
+            (Cell::Text(""), "null"),
         ],
     );
 }

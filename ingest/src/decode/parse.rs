@@ -25,6 +25,8 @@ macro_rules! expecting {
     };
 }
 
+pub(crate) use {expecting, otherwise};
+
 mod nested;
 
 /// Deepest nesting that is read; below it nothing is declared, so it is only passed over.
@@ -98,7 +100,8 @@ pub(crate) fn whole<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> Resul
 }
 
 impl<'a> State<'_, 'a> {
-    fn stop<E: serde::de::Error>(&mut self, trouble: Trouble) -> E {
+    /// Ends the parse, for this reason.
+    pub(crate) fn stop<E: serde::de::Error>(&mut self, trouble: Trouble) -> E {
         self.trouble.get_or_insert(trouble);
         E::custom("stopped")
     }
@@ -115,6 +118,15 @@ impl<'a> State<'_, 'a> {
             self.none(Fault::NotAnObject)
         });
         self.cells.events.push(event);
+    }
+
+    /// What stands in the entries from `start` on as one event, unless its texts are too long.
+    pub(crate) fn taken(&self, start: usize, undeclared: u32) -> EventCells {
+        let entries = start..self.cells.entries.len();
+        let texts =
+            self.cells.entries[start..].iter().filter_map(|entry| self.cells.text(entry.cell));
+        let is_long = texts.map(str::len).sum::<usize>() > self.event_bytes_max;
+        EventCells { entries, undeclared, fault: is_long.then_some(Fault::TooLong) }
     }
 
     /// Something that is no event.
@@ -267,7 +279,7 @@ impl<'a> Visitor<'a> for CellSeed<'_, '_, 'a> {
 }
 
 /// A name, looked up by a function.
-struct NameSeed<F>(F);
+pub(crate) struct NameSeed<F>(pub(crate) F);
 
 impl<'a, T, F: FnOnce(&str) -> T> DeserializeSeed<'a> for NameSeed<F> {
     type Value = T;
@@ -290,9 +302,9 @@ impl<T, F: FnOnce(&str) -> T> Visitor<'_> for NameSeed<F> {
 /// Passes over a value that nobody declared, to a bounded depth.
 ///
 /// The parser's own way of skipping recurses without a bound, and a body is hostile.
-struct Skip<'s, 'p, 'a> {
-    state: &'s mut State<'p, 'a>,
-    depth: u8,
+pub(crate) struct Skip<'s, 'p, 'a> {
+    pub(crate) state: &'s mut State<'p, 'a>,
+    pub(crate) depth: u8,
 }
 
 impl<'a> DeserializeSeed<'a> for Skip<'_, '_, 'a> {
@@ -323,7 +335,7 @@ impl<'a> Visitor<'a> for Skip<'_, '_, 'a> {
     }
 }
 
-fn skip_seq<'a, A: SeqAccess<'a>>(
+pub(crate) fn skip_seq<'a, A: SeqAccess<'a>>(
     state: &mut State<'_, 'a>,
     mut seq: A,
     depth: u8,
@@ -335,7 +347,7 @@ fn skip_seq<'a, A: SeqAccess<'a>>(
     Ok(())
 }
 
-fn skip_map<'a, A: MapAccess<'a>>(
+pub(crate) fn skip_map<'a, A: MapAccess<'a>>(
     state: &mut State<'_, 'a>,
     mut map: A,
     depth: u8,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{DANISH, Gates, NOW, TestClock};
+use crate::support::{DANISH, Gates, NOW, TestClock, package};
 use anonymizer::{Connection, Origin, Signals};
 use arrow::array::AsArray;
 use ingest::{Error, Importer, Outcome, Sender, explain};
@@ -11,7 +11,7 @@ use schemas::{Note, Reason};
 
 fn gates() -> (tempfile::TempDir, Gates) {
     let folder = tempfile::tempdir().unwrap();
-    let gates = Gates::new(folder.path(), &TestClock::new().clock());
+    let gates = Gates::new(package(), folder.path(), &TestClock::new().clock());
     (folder, gates)
 }
 

@@ -9,6 +9,10 @@ mod history;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod pixel;
+#[cfg(test)]
+mod plausible;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod support;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anonymizer::{Agents, Gate, Geo, KeyRing, Origin, Resolver};
 use arrow::array::{AsArray, RecordBatch};
+use arrow::util::display::array_value_to_string;
 use ingest::{IngestConfig, Server};
 use schemas::access::{SourceKind, Sources};
 use schemas::{Clock, Millis, Package, Tally};
@@ -56,8 +57,7 @@ pub(crate) struct Gates {
 }
 
 impl Gates {
-    pub(crate) fn new(folder: &Path, clock: &Clock) -> Self {
-        let package = package();
+    pub(crate) fn new(package: Arc<Package>, folder: &Path, clock: &Clock) -> Self {
         let ring = KeyRing::create(
             &folder.join("keyring"),
             &folder.join("key-encryption.key"),
@@ -102,9 +102,18 @@ impl House {
         config: IngestConfig,
         log: impl FnOnce(&Path) -> Arc<dyn Log>,
     ) -> Self {
+        Self::open_for(package(), config, log).await
+    }
+
+    /// Under another package.
+    pub(crate) async fn open_for(
+        package: Arc<Package>,
+        config: IngestConfig,
+        log: impl FnOnce(&Path) -> Arc<dyn Log>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = TestClock::new();
-        let gates = Gates::new(folder.path(), &clock.clock());
+        let gates = Gates::new(package, folder.path(), &clock.clock());
         let log = log(&folder.path().join("log"));
         let sources = folder.path().join("sources.toml");
         let mut registry = Sources::default();
@@ -117,6 +126,7 @@ impl House {
         let device = add("scanners", SourceKind::Device, &[], &[], 1);
         let usher = add("backend", SourceKind::Server, &[], &[], 2);
         add("shop", SourceKind::Site, &["web"], &["https://shop.example"], 3);
+        add("shop.example", SourceKind::Site, &["web"], &["http://shop.example:39411"], 4);
         registry.save(&sources).unwrap();
         let server = ingest::serve(
             config,
@@ -199,6 +209,20 @@ impl House {
         rows
     }
 
+    /// Those columns of all rows of a family, a line each, sorted.
+    pub(crate) async fn lines(&self, family: &str, columns: &[&str]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for rows in self.rows(family).await {
+            let column = |name: &&str| rows.column_by_name(name).unwrap();
+            for row in 0..rows.num_rows() {
+                let cell = |name| array_value_to_string(column(name), row).unwrap();
+                lines.push(columns.iter().map(cell).collect::<Vec<_>>().join(" | "));
+            }
+        }
+        lines.sort();
+        lines
+    }
+
     /// All values of a text column, sorted; empty for null.
     pub(crate) async fn texts(&self, family: &str, column: &str) -> Vec<String> {
         let mut texts = Vec::new();
@@ -210,6 +234,20 @@ impl House {
         texts
     }
 }
+
+/// A door for the package that the binary carries, with fields of a shop in the family `web`.
+pub(crate) async fn shop(config: IngestConfig) -> House {
+    let files = schemas::DEFAULT_FILES.iter().map(|(name, text)| {
+        let own = if *name == "web.toml" { SHOP_FIELDS } else { "" };
+        ((*name).to_owned(), format!("{text}{own}"))
+    });
+    let package = Package::from_files(files.collect::<Vec<_>>()).expect("the package is valid");
+    let log = |folder: &Path| -> Arc<dyn Log> { Arc::new(EmbeddedLog::open(folder, 2).unwrap()) };
+    House::open_for(Arc::new(package), config, log).await
+}
+
+/// Behind those of the family `web`.
+const SHOP_FIELDS: &str = include_str!("../shop_fields.toml");
 
 /// A whole HTTP/1.1 request.
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
