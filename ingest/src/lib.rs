@@ -27,6 +27,7 @@ mod error;
 mod explain;
 mod import;
 mod limiter;
+mod pages;
 mod partition;
 mod plan;
 mod protocols;

@@ -25,6 +25,7 @@ use crate::connections::Connections;
 use crate::door::{self, Door};
 use crate::error::Error;
 use crate::limiter::Limiter;
+use crate::pages;
 use crate::plan::Plan;
 use crate::protocols::pixel::PIXEL;
 use crate::protocols::plausible::PLAUSIBLE;
@@ -126,12 +127,14 @@ fn workers() -> usize {
 }
 
 fn routes(door: Arc<Door>) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
+    // Requests with events keep their place once they have arrived; all others are answered at once.
+    let others = door.connections.count(pages::routes(door.plan.package()));
     let routes = Router::new()
         .route("/v1/events", speaking(&NATIVE))
         .route("/api/event", speaking(&PLAUSIBLE))
-        .route("/v1/pixel.gif", speaking(&PIXEL))
-        .fallback(door::elsewhere);
-    routes.with_state(door).into_make_service_with_connect_info()
+        .route("/v1/pixel.gif", speaking(&PIXEL));
+    let routes = routes.with_state(door).merge(others);
+    routes.into_make_service_with_connect_info()
 }
 
 /// What takes events in one protocol.

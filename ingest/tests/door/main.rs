@@ -9,6 +9,8 @@ mod history;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod pixel;
 #[cfg(test)]
 mod plausible;

@@ -1,0 +1,68 @@
+//! What the port of events gives to pages and their visitors: the tracker's script, and the notice of what is
+//! collected. Neither needs a token, and neither says anything that the policy package does not.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use axum::routing::get;
+use bytes::Bytes;
+use schemas::Package;
+use schemas::notice::{Notice, STYLE_HASH};
+
+use crate::door;
+
+const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// Routes to them, and the answer to whoever asks for anything else.
+pub(crate) fn routes(package: &Package) -> Router {
+    let notice = Bytes::from(Notice::of(package).html());
+    Router::new()
+        .route("/quorate.js", get(script))
+        .route("/privacy", get(privacy))
+        .fallback(door::elsewhere)
+        .with_state(notice)
+}
+
+/// The tracker, for pages of any origin: also such that ask for it with CORS, to hold it against a hash.
+async fn script(headers: HeaderMap) -> Response<Body> {
+    let mut response = web::SCRIPT.answer(&headers);
+    set(
+        response.headers_mut(),
+        [
+            (header::CACHE_CONTROL, "public, max-age=3600"),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (CORP, "cross-origin"),
+        ],
+    );
+    response
+}
+
+/// The notice as a page that runs nothing, loads nothing and sets nothing.
+async fn privacy(State(notice): State<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::from(notice));
+    let policy = format!(
+        "default-src 'none'; style-src {STYLE_HASH}; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    );
+    let headers = response.headers_mut();
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    set(
+        headers,
+        [
+            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+            (header::CACHE_CONTROL, "public, max-age=300"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::REFERRER_POLICY, "no-referrer"),
+        ],
+    );
+    response
+}
+
+fn set<const N: usize>(headers: &mut HeaderMap, values: [(HeaderName, &'static str); N]) {
+    for (name, value) in values {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
