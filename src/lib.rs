@@ -22,3 +22,4 @@ pub mod space;
 pub mod store;
 pub mod subject;
 pub mod telemetry;
+pub mod told;

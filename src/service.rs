@@ -21,6 +21,7 @@ use crate::store::Store;
 use crate::subject;
 use crate::subject::check::Checker;
 use crate::telemetry;
+use crate::told::Told;
 
 /// How often a configured country database is looked at for a newer version.
 const GEO_RELOAD_EVERY: Duration = Duration::from_secs(60);
@@ -77,7 +78,12 @@ impl Service {
 
         let (tables, ledger) = (config.statistics_dir(), config.ledger_dir());
         let statistics = Arc::new(Statistics::new(Arc::clone(&package), tables, ledger));
-        let readers = query::router(statistics, config.readers.clone(), Arc::clone(&clock));
+        let told = Arc::new(Told {
+            since: clock(),
+            ingest: config.ingest.base_url(server.addr),
+            server: Arc::clone(&server),
+        });
+        let readers = query::router(statistics, told, config.readers.clone(), Arc::clone(&clock));
         let free = Arc::new(Free::default());
         let status = operator::router(Operator {
             metrics,

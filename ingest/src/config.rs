@@ -19,6 +19,9 @@ const BODY_BYTES_CEILING: usize = 1 << 30;
 pub struct IngestConfig {
     /// Address and port on which events are taken.
     pub listen: SocketAddr,
+    /// Base address at which senders reach this port, `https://events.example.org`: for what the dashboard says about
+    /// sending. Without it, `listen`.
+    pub public_url: Option<String>,
     /// Certificate and key; without them the service is reachable from this machine alone.
     pub tls: Option<Tls>,
     /// Write `"events and keys travel unencrypted"` to listen beyond this machine without TLS, for instance behind
@@ -97,6 +100,7 @@ impl Default for IngestConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
             tls: None,
             plain_text_off_loopback: None,
             trusted_proxies: 0,
@@ -134,6 +138,11 @@ impl IngestConfig {
                  plain_text_off_loopback = \"events and keys travel unencrypted\"",
             );
         }
+        if self.public_url.as_deref().is_some_and(|url| !is_base(url)) {
+            return fail(
+                "public_url must be http:// or https://, a host, and perhaps a port and a path",
+            );
+        }
         if self.body_bytes_max == 0 || self.decompressed_bytes_max < self.body_bytes_max {
             return fail(
                 "body_bytes_max must be at least 1, and decompressed_bytes_max at least as much",
@@ -164,6 +173,16 @@ impl IngestConfig {
         Ok(())
     }
 
+    /// Base address at which events are posted, without a slash at the end; `bound` is where the port listens.
+    #[must_use]
+    pub fn base_url(&self, bound: SocketAddr) -> String {
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None if self.tls.is_some() => format!("https://{bound}"),
+            None => format!("http://{bound}"),
+        }
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         Limits { events_max: self.events_max, event_bytes_max: self.event_bytes_max }
     }
@@ -171,6 +190,15 @@ impl IngestConfig {
     pub(crate) fn linger(&self) -> Duration {
         Duration::from_millis(self.linger_ms)
     }
+}
+
+/// Whether paths can be appended: it goes into commands that people copy, so no blank, quote or sign of a shell.
+fn is_base(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]%".contains(c);
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.starts_with(['/', ':']) && rest.chars().all(plain)
+    })
 }
 
 #[cfg(test)]
@@ -204,6 +232,32 @@ mod tests {
         assert!(read(&format!("{open}plain_text_off_loopback = {sentence}")).is_ok());
         let tls = "[tls]\ncertificate = \"a\"\nkey = \"b\"";
         assert!(read(&format!("{open}{tls}")).is_ok());
+    }
+
+    #[test]
+    fn the_public_address_can_be_appended_to() {
+        let base = |text: &str| {
+            read(text).map(|config| config.base_url(SocketAddr::from(([127, 0, 0, 1], 8080))))
+        };
+        assert_eq!(base("").unwrap(), "http://127.0.0.1:8080");
+        let tls = "tls = { certificate = \"a\", key = \"b\" }";
+        assert_eq!(base(tls).unwrap(), "https://127.0.0.1:8080");
+        let of = |url: &str| base(&format!("public_url = '{url}'"));
+        assert_eq!(of("https://events.example.org/").unwrap(), "https://events.example.org");
+        assert_eq!(of("http://[2001:db8::1]:80/in").unwrap(), "http://[2001:db8::1]:80/in");
+        for wrong in [
+            "",
+            "events.example.org",
+            "ftp://a",
+            "https://",
+            "https:///a",
+            "https://a b",
+            "https://a?b",
+            "https://a\"b",
+            "http://a$(b)",
+        ] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -36,4 +36,7 @@ pub struct Answer {
     pub complete_until: Option<Millis>,
     /// What protects it.
     pub privacy: Privacy,
+    /// Beginnings of the periods asked for in which something of the grouping is hidden, in order, also of those
+    /// without a row; none for SQL, whose answers have no grouping.
+    pub hidden_in: Option<Vec<Millis>>,
 }

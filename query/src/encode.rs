@@ -1,6 +1,6 @@
 //! Answers as bytes: JSON, CSV, an Arrow stream, Parquet.
 //!
-//! JSON holds everything in one object. In the other formats `complete_until` and `privacy` go into the schema's
+//! JSON holds everything in one object, with the periods in which something is hidden. In the other formats `complete_until` and `privacy` go into the schema's
 //! metadata (Arrow, Parquet) and, over HTTP, into the headers `quorate-complete-until` and `quorate-privacy`.
 
 use std::collections::HashMap;
@@ -17,6 +17,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use schemas::time::Millis;
 use serde::Serialize;
 
 use crate::{Answer, Privacy, QueryError};
@@ -27,7 +28,7 @@ const PRIVACY: &str = "privacy";
 /// A format of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// `application/json`: one object, `{"complete_until", "privacy", "rows": [{..}, ..]}`.
+    /// `application/json`: one object, `{"complete_until", "privacy", "hidden_in": [..], "rows": [{..}, ..]}`.
     Json,
     /// `text/csv`: a line of names, then one a row; nulls are empty.
     Csv,
@@ -53,6 +54,8 @@ pub struct Encoded {
 struct Envelope<'a> {
     complete_until: Option<String>,
     privacy: &'a Privacy,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden_in: Option<Vec<String>>,
 }
 
 impl Format {
@@ -131,7 +134,11 @@ fn encode_json(answer: &Answer, complete_until: Option<String>) -> Result<Vec<u8
     rows.write(&answer.rows)?;
     rows.finish()?;
     let rows = rows.into_inner();
-    let mut whole = json(&Envelope { complete_until, privacy: &answer.privacy }).into_bytes();
+    // As rows write the beginnings of their periods, so that the two can be compared as texts.
+    let start = |time: &Millis| time.to_string().replace(".000Z", "Z");
+    let hidden_in = answer.hidden_in.as_ref().map(|times| times.iter().map(start).collect());
+    let envelope = Envelope { complete_until, privacy: &answer.privacy, hidden_in };
+    let mut whole = json(&envelope).into_bytes();
     // The rows are JSON already, and may be many: they are put into the object as they are.
     whole.pop();
     whole.extend_from_slice(b",\"rows\":");

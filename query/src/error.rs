@@ -78,7 +78,7 @@ pub enum QueryError {
     #[error("too many questions at once; ask again after Retry-After")]
     Busy,
     /// A path under `/v1` at which nothing is.
-    #[error("nothing is here; see GET /v1/statistics, POST /v1/query and POST /v1/sql")]
+    #[error("nothing is here; ask GET /v1/statistics what there is")]
     UnknownPath,
     /// No token.
     #[error("send a read token, `Authorization: Bearer qr_…`; `quorate reader add NAME` makes one")]

@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::dashboard::{self, protect};
 use crate::request::parse;
 use crate::tokens::Tokens;
-use crate::{Answer, Format, QueryError, Request, Statistics};
+use crate::{Answer, Format, QueryError, Request, Running, Statistics, live};
 
 /// Largest body of a request: queries are written by people.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -38,6 +38,7 @@ const PRIVACY: HeaderName = HeaderName::from_static("quorate-privacy");
 
 struct Api {
     statistics: Arc<Statistics>,
+    running: Arc<dyn Running>,
     tokens: Tokens,
     clock: Clock,
     turns: Arc<Semaphore>,
@@ -59,15 +60,22 @@ impl AsRef<[u8]> for Held {
 #[derive(Clone)]
 struct Reader(String);
 
-/// `POST /v1/query` (a [`Request`]), `POST /v1/sql` (`{"sql": ".."}`) and `GET /v1/statistics`, each under a read
-/// token of the registry `readers`, whose file is read again when it changes; and the page that asks them, at `/`.
-pub fn router(statistics: Arc<Statistics>, readers: PathBuf, clock: Clock) -> Router {
+/// `POST /v1/query` (a [`Request`]), `POST /v1/sql` (`{"sql": ".."}`), `GET /v1/statistics` and `GET /v1/live`, each
+/// under a read token of the registry `readers`, whose file is read again when it changes; and the page that asks
+/// them, at `/`.
+pub fn router(
+    statistics: Arc<Statistics>,
+    running: Arc<dyn Running>,
+    readers: PathBuf,
+    clock: Clock,
+) -> Router {
     let turns = Arc::new(Semaphore::new(ANSWERS_MAX));
-    let api = Arc::new(Api { statistics, tokens: Tokens::new(readers), clock, turns });
+    let api = Arc::new(Api { statistics, running, tokens: Tokens::new(readers), clock, turns });
     Router::new()
         .route("/v1/query", post(query))
         .route("/v1/sql", post(sql))
         .route("/v1/statistics", get(list))
+        .route("/v1/live", get(now))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route_layer(from_fn_with_state(Arc::clone(&api), identify))
         .route("/v1/", any(unknown))
@@ -138,6 +146,11 @@ async fn list(State(api): State<Arc<Api>>) -> Result<Response, QueryError> {
         description.closes_at = Some(period.closes_at(family).to_string());
     }
     Ok(Json(list).into_response())
+}
+
+/// A few counters in memory: no turn has to be waited for.
+async fn now(State(api): State<Arc<Api>>) -> Response {
+    Json(live::tell(api.running.live(), &api.statistics.package)).into_response()
 }
 
 impl Api {

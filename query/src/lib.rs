@@ -6,20 +6,26 @@
 
 mod answer;
 mod dashboard;
+mod describe;
 mod encode;
 mod error;
 mod http;
+mod live;
 mod request;
+mod running;
 mod sql;
 mod statistics;
 mod text;
 mod tokens;
 
 pub use answer::{Answer, Privacy};
+pub use describe::{Column, Description};
 pub use encode::{Encoded, Format};
 pub use error::QueryError;
 pub use http::router;
+pub use live::{FamilyCounts, Live};
 pub use request::{NONE, Request};
+pub use running::Running;
 pub use sql::STACK_BYTES;
-pub use statistics::{Description, Statistics};
+pub use statistics::Statistics;
 pub use text::{bars, table};

@@ -80,6 +80,7 @@ impl Statistics {
             contributors: "contributors".to_owned(),
             complete_until: ends.and_then(|ends| ends.into_iter().min()),
             privacy: privacy(of, hidden),
+            hidden_in: None,
         })
     }
 }

@@ -1,12 +1,13 @@
 //! The released statistics of one package, ready to be asked.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Field as Column, Schema, SchemaRef};
+use arrow::datatypes::{Field as Column, Schema, SchemaRef, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -21,11 +22,10 @@ use futures::TryStreamExt;
 use schemas::columns::timestamp;
 use schemas::model::{Mechanism, Package, Statistic};
 use schemas::time::Millis;
-use serde::Serialize;
 
 use crate::answer::NOTE;
-use crate::request::{Resolved, names, resolve};
-use crate::{Answer, NONE, Privacy, QueryError, Request};
+use crate::request::{Resolved, resolve};
+use crate::{Answer, Description, NONE, Privacy, QueryError, Request};
 
 /// Memory that all queries running at once may use together.
 const MEMORY_BYTES: usize = 256 << 20;
@@ -35,26 +35,6 @@ const ROWS_MAX: usize = 1_000_000;
 const BYTES_MAX: usize = 128 << 20;
 /// Time of one query.
 const TIME_MAX: Duration = Duration::from_secs(30);
-
-/// What a reader may ask of a statistic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Description {
-    /// For `from`.
-    pub name: String,
-    /// Heading for people.
-    pub title: String,
-    /// For `measures`.
-    pub measures: Vec<String>,
-    /// For `by`.
-    pub groupings: Vec<Vec<String>>,
-    /// Length of its periods.
-    pub every: &'static str,
-    /// End of the last released period, RFC 3339; null before the first.
-    pub complete_until: Option<String>,
-    /// When the next period closes, RFC 3339; set by whoever has a clock.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub closes_at: Option<String>,
-}
 
 /// The released statistics of one package.
 pub struct Statistics {
@@ -90,21 +70,9 @@ impl Statistics {
     pub async fn list(&self) -> Result<Vec<Description>, QueryError> {
         let released = releases(&self.ledger_root, None).await?;
         let describe = |statistic: &Statistic| {
-            let family = &self.package.families[statistic.family];
             let own = released.iter().filter(|release| release.statistic == statistic.name);
-            Description {
-                name: statistic.name.clone(),
-                title: statistic.title.clone(),
-                measures: statistic
-                    .measures
-                    .iter()
-                    .flat_map(schemas::model::Measure::columns)
-                    .collect(),
-                groupings: statistic.by.iter().map(|grouping| names(family, grouping)).collect(),
-                every: statistic.every.name(),
-                complete_until: complete_until(own).map(|time| time.to_string()),
-                closes_at: None,
-            }
+            let complete_until = complete_until(own).map(|time| time.to_string());
+            Description { complete_until, ..Description::of(&self.package, statistic) }
         };
         Ok(self.package.statistics.iter().map(describe).collect())
     }
@@ -117,30 +85,34 @@ impl Statistics {
     pub async fn answer(&self, request: &Request) -> Result<Answer, QueryError> {
         let resolved = resolve(&self.package, request)?;
         let released = releases(&self.ledger_root, Some(&resolved.statistic.name)).await?;
-        let (rows, flagged) = self.rows(&resolved).await?;
+        let (rows, mut hidden_in) = self.rows(&resolved).await?;
         let grouping = resolved.grouping_text();
-        let asked = |release: &&Release| {
-            resolved.between.is_none_or(|(from, to)| (from..to).contains(&release.period.start))
-        };
-        let hidden = |release: &Release| release.hidden.contains(&grouping);
+        // Of a period all of whose groups are hidden there is no row to say so, only a line of the ledger.
+        let hidden = released.iter().filter(|release| release.hidden.contains(&grouping));
+        let asked = hidden
+            .map(|release| release.period.start)
+            .filter(|start| resolved.between.is_none_or(|(from, to)| (from..to).contains(start)));
+        hidden_in.extend(asked);
         Ok(Answer {
             rows,
             by: resolved.by(),
             contributors: resolved.family.contributor.called.clone(),
             complete_until: complete_until(released.iter()),
-            privacy: privacy(
-                [resolved.statistic],
-                flagged || released.iter().filter(asked).any(hidden),
-            ),
+            privacy: privacy([resolved.statistic], !hidden_in.is_empty()),
+            hidden_in: Some(hidden_in.into_iter().collect()),
         })
     }
 
-    /// The rows asked for, and whether one of them says that something of its grouping is hidden.
-    async fn rows(&self, resolved: &Resolved<'_>) -> Result<(RecordBatch, bool), QueryError> {
+    /// The rows asked for, and the beginnings of periods of which one of them says that something of its grouping is
+    /// hidden.
+    async fn rows(
+        &self,
+        resolved: &Resolved<'_>,
+    ) -> Result<(RecordBatch, BTreeSet<Millis>), QueryError> {
         let schema = answer_schema(resolved);
         let name = &resolved.statistic.name;
         let Some(opened) = table::open(&self.statistics_root, name).await? else {
-            return Ok((RecordBatch::new_empty(schema), false));
+            return Ok((RecordBatch::new_empty(schema), BTreeSet::new()));
         };
         let provider = table::rows(&opened, name).await?;
         let stored = provider.schema();
@@ -152,11 +124,16 @@ impl Statistics {
         let rows = collect(plan).await?;
         // The flag is the last column: it is asked for to be looked at, not to be answered.
         let flag = rows.num_columns() - 1;
-        let flagged = rows.column(flag).as_boolean().true_count() > 0;
+        let starts = rows.column(0).as_primitive::<TimestampMicrosecondType>().iter().flatten();
+        let flagged = rows.column(flag).as_boolean().iter().zip(starts);
+        let hidden_in = flagged
+            .filter(|(is_hidden, _)| *is_hidden == Some(true))
+            .map(|(_, start)| Millis(start.div_euclid(1000)))
+            .collect();
         let columns = rows.columns()[..flag].to_vec();
         let rows = RecordBatch::try_new(schema, columns)
             .map_err(|error| QueryError::Unavailable(Box::new(error)))?;
-        Ok((rows, flagged))
+        Ok((rows, hidden_in))
     }
 
     pub(crate) fn context(&self) -> SessionContext {

@@ -64,6 +64,33 @@ async fn a_grouping_has_its_dimensions_and_says_what_is_hidden() {
 }
 
 #[tokio::test]
+async fn an_answer_names_the_periods_in_which_something_is_hidden() {
+    let store = store().await;
+    let statistics = statistics(&store);
+    let hidden_in = async |request: &str| {
+        let answer = ask(&statistics, request).await.unwrap();
+        assert_eq!(answer.privacy.hidden_groups, answer.hidden_in != Some(vec![]), "{request}");
+        (answer.rows.num_rows(), answer.hidden_in.unwrap())
+    };
+    let second = vec![at("2024-05-16")];
+    // One group is hidden, and others of the period are shown.
+    let by = r#"{"from": "active_devices", "by": ["product", "version"]"#;
+    assert_eq!(hidden_in(&format!("{by}}}")).await, (5, second.clone()));
+    // Also where none of the rows that are left says so.
+    let filtered = format!(r#"{by}, "where": {{"version": "4.0"}}}}"#);
+    assert_eq!(hidden_in(&filtered).await, (0, second.clone()));
+    // All groups are hidden, so that there is no row of the period at all.
+    let spread = r#"{"from": "spread", "by": ["country"]"#;
+    assert_eq!(hidden_in(&format!("{spread}}}")).await, (1, second.clone()));
+    let day = |from, to| format!(r#"{spread}, "between": ["{from}", "{to}"]}}"#);
+    assert_eq!(hidden_in(&day("2024-05-16", "2024-05-17")).await, (0, second));
+    // What was not asked for, or is of another grouping, is not told.
+    assert_eq!(hidden_in(&day("2024-05-15", "2024-05-16")).await, (1, vec![]));
+    assert_eq!(hidden_in(r#"{"from": "active_devices", "by": ["product"]}"#).await, (4, vec![]));
+    assert_eq!(hidden_in(r#"{"from": "never"}"#).await, (0, vec![]));
+}
+
+#[tokio::test]
 async fn where_and_between_narrow() {
     let store = store().await;
     let statistics = statistics(&store);
@@ -116,11 +143,32 @@ async fn statistics_are_listed_with_what_may_be_asked() {
     let store = store().await;
     let list = statistics(&store).list().await.unwrap();
     let names: Vec<_> = list.iter().map(|description| description.name.as_str()).collect();
-    assert_eq!(names, ["active_devices", "never", "scans"]);
+    assert_eq!(names, ["active_devices", "never", "scans", "spread"]);
     assert_eq!(list[0].groupings, [vec![], vec!["product"], vec!["product", "version"]]);
     assert_eq!(list[0].complete_until.as_deref(), Some("2024-05-17T00:00:00.000Z"));
     assert_eq!(list[2].measures, ["events", "mean_duration", "share_error_present"]);
     assert_eq!(list[1].complete_until, None);
+    let of = |index: usize| (list[index].family.as_str(), list[index].contributors.as_str());
+    assert_eq!(of(0), ("device_usage", "devices"));
+    assert_eq!(
+        (list[2].mechanism, list[2].min_contributors, list[2].rounding),
+        ("threshold", 10, 5)
+    );
+    let columns = list[2].columns.iter();
+    let columns: Vec<_> = columns
+        .map(|column| (column.name.as_str(), column.measure, column.field.as_deref(), column.unit))
+        .collect();
+    assert_eq!(
+        columns,
+        [
+            ("events", "events", None, None),
+            ("mean_duration", "mean", Some("duration"), Some("ms")),
+            ("share_error_present", "share", Some("error"), Some("share")),
+        ]
+    );
+    assert_eq!(list[0].columns[0].measure, "contributors");
+    assert_eq!(list[2].columns[0].about, None);
+    assert!(list[2].columns[1].about.as_ref().is_some_and(|about| !about.is_empty()));
 }
 
 #[tokio::test]

@@ -10,9 +10,10 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, Schema};
 use arrow::ipc::reader::StreamReader;
 use fixture::support::{Store, at};
-use fixture::{NOW, statistics, store};
+use fixture::{Known, NOW, quiet, statistics, store};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use query::router;
+use query::{FamilyCounts, router};
+use schemas::Reason;
 use schemas::access::{Readers, SourceKind, Sources};
 use schemas::time::Millis;
 use serde_json::{Value, json};
@@ -41,10 +42,15 @@ impl Response {
 
 impl Server {
     async fn start() -> Self {
+        Self::of(quiet()).await
+    }
+
+    async fn of(running: Known) -> Self {
         let store = store().await;
         let token = add_reader(&store, "board", 1);
         let clock = Arc::new(|| at(NOW));
-        let app = router(Arc::new(statistics(&store)), store.root("readers.toml"), clock);
+        let (statistics, running) = (Arc::new(statistics(&store)), Arc::new(running));
+        let app = router(statistics, running, store.root("readers.toml"), clock);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -119,6 +125,7 @@ async fn every_format_says_the_same() {
             "product": "kathea", "devices": 10})
     );
     assert_eq!(body["rows"].as_array().unwrap().len(), 4);
+    assert_eq!(body["hidden_in"], json!([]));
     assert_eq!(body["complete_until"], "2024-05-17T00:00:00.000Z");
     assert_eq!(
         body["privacy"],
@@ -201,6 +208,7 @@ async fn only_a_living_read_token_reads() {
             ("/v1/query", Some(BY_PRODUCT)),
             ("/v1/sql", Some(r#"{"sql": "select 1"}"#)),
             ("/v1/statistics", None),
+            ("/v1/live", None),
         ] {
             let response = server.send(path, &headers, body).await;
             assert_eq!(response.status, status, "{path} {headers:?}");
@@ -290,6 +298,58 @@ async fn under_v1_even_nothing_is_json() {
     }
 }
 
+/// What a service has counted whose devices have sent some, with one of a family at a time.
+fn counted() -> Known {
+    let mut known = quiet();
+    let [devices, web] = &mut known.live.families[..] else { panic!("two families") };
+    (devices.accepted, devices.recent, devices.undeclared) = (1_234, 9, 4);
+    devices.refused =
+        [(Reason::WrongType, 7), (Reason::TooLong, 1), (Reason::OutOfRange, 0)].into();
+    devices.last = Some(at("2024-05-18T05:59:59Z"));
+    (web.accepted, web.recent) = (1, 1);
+    let none = [(Reason::UnknownType, 3)].into();
+    known.live.families.push(FamilyCounts { refused: none, ..FamilyCounts::default() });
+    known
+}
+
+#[tokio::test]
+async fn live_counts_are_rounded_down_and_times_truncated() {
+    let server = Server::of(counted()).await;
+    let bearer = format!("Bearer {}", server.token);
+    let live = server.send("/v1/live", &[("authorization", &bearer)], None).await.json();
+    assert_eq!(
+        live,
+        json!({"since": "2024-05-18T06:00:00.000Z", "last_event": "2024-05-18T05:00:00.000Z",
+        "ingest": "http://in.example", "rounding": 5, "families": [
+            {"family": "device_usage", "any": true, "accepted": 1230, "recent": 5,
+                "refused": {"wrong_type": 5, "too_long": 0}, "undeclared": 0},
+            {"family": "web", "any": true, "accepted": 0, "recent": 0, "refused": {}, "undeclared": 0},
+            {"family": null, "any": true, "accepted": 0, "recent": 0,
+                "refused": {"unknown_type": 0}, "undeclared": 0},
+        ]})
+    );
+    let server = Server::start().await;
+    let bearer = format!("Bearer {}", server.token);
+    let live = server.send("/v1/live", &[("authorization", &bearer)], None).await.json();
+    assert_eq!((&live["last_event"], &live["families"][0]["any"]), (&Value::Null, &json!(false)));
+}
+
+/// Two services that differ in one event, or in when it came within the grain, answer the same.
+#[tokio::test]
+async fn one_event_more_is_not_told() {
+    let told = async |known: Known| {
+        let server = Server::of(known).await;
+        let bearer = format!("Bearer {}", server.token);
+        server.send("/v1/live", &[("authorization", &bearer)], None).await.json()
+    };
+    let mut more = counted();
+    let devices = &mut more.live.families[0];
+    (devices.accepted, devices.undeclared) = (1_230, 3);
+    *devices.refused.get_mut(&Reason::WrongType).unwrap() += 1;
+    devices.last = Some(at("2024-05-18T05:00:00Z"));
+    assert_eq!(told(more).await, told(counted()).await);
+}
+
 /// The head is enough to refuse: a body that never comes is not waited for.
 #[tokio::test]
 async fn who_has_no_token_is_refused_before_the_body_is_read() {
@@ -338,13 +398,26 @@ async fn lists_answers_sql_and_says_what_is_wrong() {
     assert_eq!(
         list[0],
         json!({"name": "active_devices", "title": "Active devices",
-            "measures": ["devices", "events"],
+            "family": "device_usage", "contributors": "devices", "measures": ["devices", "events"],
+            "columns": [
+                {"name": "devices", "measure": "contributors", "field": null, "unit": null, "about": null},
+                {"name": "events", "measure": "events", "field": null, "unit": null, "about": null},
+            ],
+            "mechanism": "threshold", "min_contributors": 10, "rounding": 5,
             "groupings": [[], ["product"], ["product", "version"]], "every": "day",
             "complete_until": "2024-05-17T00:00:00.000Z", "closes_at": "2024-05-19T00:00:00.000Z"})
     );
     let sql = r#"{"sql": "select max(devices) as most from active_devices"}"#;
     let answer = server.send("/v1/sql", &headers, Some(sql)).await.json();
     assert_eq!(answer["rows"], json!([{"most": 65}]));
+    assert_eq!(answer.get("hidden_in"), None, "SQL has no grouping");
+    let hidden =
+        r#"{"from": "spread", "by": ["country"], "between": ["2024-05-16", "2024-05-17"]}"#;
+    let answer = server.query("*/*", hidden).await.json();
+    assert_eq!(
+        (&answer["hidden_in"], &answer["rows"]),
+        (&json!(["2024-05-16T00:00:00Z"]), &json!([]))
+    );
     let wrong = server.send("/v1/sql", &headers, Some(r#"{"sql": "drop table scans"}"#)).await;
     assert_eq!(wrong.status, 400);
     assert_eq!(

@@ -43,8 +43,9 @@ export async function init() {
     async status() {
       return (await fetch(`${this.operator}/status`)).json();
     },
-    async start() {
-      child = spawn(binary, ["--config", file, "run"], { stdio: "ignore" });
+    /** `words` follow `quorate run`. */
+    async start(...words) {
+      child = spawn(binary, ["--config", file, "run", ...words], { stdio: "ignore" });
       for (let tries = 0; tries < 200; tries++) {
         const ready = await fetch(`${this.operator}/readyz`).catch(() => undefined);
         if (ready?.ok) return;
@@ -52,12 +53,15 @@ export async function init() {
       }
       throw new Error("the service is not ready after 20 seconds");
     },
+    /** Ends the service, which commits what it has taken; its store stays, and can be started again. */
+    async pause() {
+      if (!child || child.exitCode !== null || child.signalCode !== null) return;
+      const ended = new Promise((done) => child.once("exit", done));
+      child.kill("SIGINT");
+      await ended;
+    },
     async stop() {
-      if (child) {
-        const ended = new Promise((done) => child.once("exit", done));
-        child.kill("SIGINT");
-        await ended;
-      }
+      await this.pause();
       rmSync(folder, { recursive: true, force: true });
     },
   };

@@ -3,7 +3,7 @@
  * A device for tests/drive.py: real sockets, a clock that runs faster, flash in a file that loses power after a given
  * number of bytes. Events are told apart by their duration: event I has 100 * I milliseconds.
  *
- *     device HOST PORT KEY SERIAL FLASH CONFIRMED FIRST LAST SPEED POWER SECONDS
+ *     device HOST PORT KEY SERIAL FLASH CONFIRMED FIRST LAST SPEED POWER SECONDS PRODUCT
  *
  * Writes to CONFIRMED each I whose recording was confirmed. POWER 0: it stays on. Ends after LAST was delivered, after
  * SECONDS, or with status 9 when power is lost; then the next event to record is the last line of what it prints.
@@ -30,6 +30,7 @@ struct file_flash {
 
 static struct file_flash flash;
 static uint32_t speed;
+static const char *product;
 static struct timespec began;
 
 static uint64_t real_ms(void)
@@ -85,7 +86,7 @@ static int flash_erase(void *context, uint32_t address)
 static enum quorate_result record(struct quorate *client, uint32_t number)
 {
     struct device_usage event = {
-        .product = "x1",
+        .product = product,
         .version = "3.8.1",
         .feature = number % 2 == 0 ? "implant" : "airway",
         .has_duration = true,
@@ -136,7 +137,7 @@ int main(int count, char **arguments)
     struct quorate_writer writer;
     FILE *confirmed;
 
-    if (count != 12) {
+    if (count != 13) {
         fprintf(stderr, "usage: see tests/device.c\n");
         return 2;
     }
@@ -147,6 +148,7 @@ int main(int count, char **arguments)
     flash.file = open(arguments[5], O_RDWR | O_CREAT, 0600);
     confirmed = fopen(arguments[6], "a");
     speed = (uint32_t)strtoul(arguments[9], NULL, 10);
+    product = arguments[12];
     flash.power = strtoull(arguments[10], NULL, 10);
     config.common_bytes = writer.length;
     config.boot = 1;

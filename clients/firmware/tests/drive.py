@@ -4,6 +4,9 @@
 
     tests/drive.py DEVICE                       against a service of its own
     tests/drive.py DEVICE --quorate BINARY      against the real one; deltalake reads its table
+    tests/drive.py DEVICE --to PORT --key KEY --fleet x1=14 x2=3
+                                                fourteen and three devices of these products against one that runs; gives
+                                                as JSON how many events those of each product had acknowledged
 
 Between the device and the service stands a proxy that drops requests, cuts requests and answers, delays, repeats
 requests, and answers 503, 429 or 401 itself. The device loses power after a random number of bytes written, again and
@@ -11,6 +14,7 @@ again. At the end all is well, and what arrived is compared with what the device
 """
 
 import argparse
+import concurrent.futures
 import http.server
 import importlib.util
 import json
@@ -186,15 +190,16 @@ def received(connection):
 
 
 class Device:
-    def __init__(self, program, folder, serial, port, key, speed):
+    def __init__(self, program, folder, serial, port, key, speed, product="x1"):
         self.program, self.serial, self.port, self.key, self.speed = program, serial, port, key, speed
+        self.product = product
         self.flash, self.confirmed_in = folder / f"{serial}.flash", folder / f"{serial}.confirmed"
         self.power_losses = 0
 
     def run(self, first, last, power=0, seconds=60):
         """Gives what it counted and the next event to record."""
         arguments = [self.program, "127.0.0.1", self.port, self.key, self.serial, self.flash, self.confirmed_in,
-                     first, last, self.speed, power, seconds]
+                     first, last, self.speed, power, seconds, self.product]
         done = subprocess.run([str(argument) for argument in arguments], stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode not in (0, 9):
             sys.exit(f"the device ended with {done.returncode}")
@@ -318,6 +323,30 @@ def against_real(options, folder):
     compare_with_table(folder / "own" / "data", confirmed, losses)
 
 
+def fleet(options, folder):
+    """Devices of several products at once behind a bad network, which lose power now and then."""
+    proxy = Proxy(("127.0.0.1", options.to), options.seed)
+    products = [product for word in options.fleet for product, _, count in [word.partition("=")] for _ in range(int(count))]
+
+    def live(number):
+        serial = f"{products[number]}-{number:06}"
+        device = Device(options.device, folder, serial, proxy.port, options.key, speed=2000, product=products[number])
+        following = device.run_through_power_losses(1, options.events, options.seed + number, losses=2)
+        counts, following = device.run(following, options.events, seconds=120)
+        check(following == options.events + 1 and counts["waiting"] == 0, f"{serial} did not send all: {counts}")
+        check(counts["dropped"] + counts["refused"] + counts["failed"] == 0, f"{serial} gave events up: {counts}")
+        return counts["delivered"]
+
+    proxy.trouble = 0.4
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        delivered = list(pool.map(live, range(len(products))))
+    told = {product: 0 for product in products}
+    for product, count in zip(products, delivered):
+        told[product] += count
+    print(f"{proxy.requests} requests; network: {dict(sorted(proxy.suffered.items()))}", file=sys.stderr)
+    print(json.dumps(told))
+
+
 def compare_with_table(data, confirmed, losses):
     import deltalake
 
@@ -336,9 +365,14 @@ def main():
     parser.add_argument("--devices", type=int, default=5)
     parser.add_argument("--events", type=int, default=300, help="of each device")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--to", type=int, help="port of a service that runs")
+    parser.add_argument("--key", help="its write key")
+    parser.add_argument("--fleet", nargs="+", help="devices of each product, x1=14 say")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if options.quorate:
+        if options.fleet:
+            fleet(options, pathlib.Path(folder))
+        elif options.quorate:
             options.quorate = str(pathlib.Path(options.quorate).resolve())
             against_real(options, pathlib.Path(folder))
         else:

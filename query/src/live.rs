@@ -1,0 +1,115 @@
+//! What comes in just now: counts by family and reason since the service started, for who sets senders up.
+//!
+//! A live counter is an answer like any other, and has no period to hide in: an exact one would tell that a device
+//! reported just now. So every count is rounded down, and times to the grain of their family. What is told beside that is
+//! whether there was anything at all, for the first event has to be seen to arrive.
+
+use std::collections::BTreeMap;
+
+use schemas::Reason;
+use schemas::model::{Mechanism, Package};
+use schemas::time::Millis;
+use serde::Serialize;
+
+/// Counts are multiples of this at least, whatever the package's statistics declare.
+const ROUNDING_MIN: u64 = 5;
+
+/// Counts since the service started, exact: not for readers as they are.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// When the service started.
+    pub since: Millis,
+    /// Base address at which events are posted, as senders reach it.
+    pub ingest: String,
+    /// By family.
+    pub families: Vec<FamilyCounts>,
+}
+
+/// What came of one family; exact.
+#[derive(Clone, Debug, Default)]
+pub struct FamilyCounts {
+    /// Its name; none for what belongs to no family.
+    pub family: Option<String>,
+    /// When its last accepted event was received.
+    pub last: Option<Millis>,
+    /// Accepted events.
+    pub accepted: u64,
+    /// Those of them that were received within the last quarter of an hour.
+    pub recent: u64,
+    /// Refused events by reason.
+    pub refused: BTreeMap<Reason, u64>,
+    /// Fields dropped because nobody declared them.
+    pub undeclared: u64,
+}
+
+/// The answer of `GET /v1/live`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Told {
+    since: String,
+    last_event: Option<String>,
+    ingest: String,
+    rounding: u64,
+    families: Vec<FamilyTold>,
+}
+
+#[derive(Debug, Serialize)]
+struct FamilyTold {
+    family: Option<String>,
+    /// Whether there was at least one event, taken or refused.
+    any: bool,
+    accepted: u64,
+    recent: u64,
+    /// A reason that is here had at least one.
+    refused: BTreeMap<Reason, u64>,
+    undeclared: u64,
+}
+
+/// What counts are rounded down to outside of statistics: the coarsest that one of the package's statistics declares.
+pub(crate) fn rounding(package: &Package) -> u64 {
+    let declared = package.statistics.iter().map(|statistic| {
+        let Mechanism::Threshold { rounding, .. } = statistic.mechanism;
+        rounding
+    });
+    declared.fold(ROUNDING_MIN, u64::max)
+}
+
+/// `count` rounded down to a multiple of `to`.
+pub(crate) fn down(count: u64, to: u64) -> u64 {
+    count - count % to
+}
+
+/// What readers are told of `live`.
+pub(crate) fn tell(live: Live, package: &Package) -> Told {
+    let rounding = rounding(package);
+    let grain = |name: &Option<String>| {
+        let family = name.as_deref().and_then(|name| package.family(name));
+        family.map(|(_, family)| family.grain_ms)
+    };
+    let last = live.families.iter().filter_map(|family| {
+        let (last, grain) = (family.last?, grain(&family.family)?);
+        Some(last.truncate(grain))
+    });
+    let last_event = last.max().map(|time| time.to_string());
+    let Live { since, ingest, families } = live;
+    let families = families.into_iter().map(|family| family.told(rounding)).collect();
+    Told { since: since.to_string(), last_event, ingest, rounding, families }
+}
+
+impl FamilyCounts {
+    fn told(self, rounding: u64) -> FamilyTold {
+        let Self { family, last: _, accepted, recent, refused, undeclared } = self;
+        let count = |number| down(number, rounding);
+        FamilyTold {
+            family,
+            any: accepted > 0 || refused.values().any(|&number| number > 0),
+            accepted: count(accepted),
+            recent: count(recent),
+            refused: refused
+                .into_iter()
+                .filter(|(_, number)| *number > 0)
+                .map(|(reason, number)| (reason, count(number)))
+                .collect(),
+            undeclared: count(undeclared),
+        }
+    }
+}
