@@ -36,7 +36,11 @@ enum {
 #define SECTOR_BYTES_MIN 256u
 #define SECTOR_BYTES_MAX 1048576u
 #define RETRY_AFTER_S_MAX 86400u
-#define BACKWARD 0x80000000u
+/* A reading of the clock that is older than the last by at most this was taken before it. Not by half of what the clock
+ * counts: after a sleep of a month time would stand still for as long. */
+#define BACKWARD_MS_MAX 60000u
+/* Longest rest: well before the clock has counted around. */
+#define REST_MS_MAX 0x7fffffffu
 /* Of the first start, so that as many can follow. */
 #define BOOT_MAX 0x7fffffffu
 
@@ -423,16 +427,37 @@ static uint32_t end_of(const struct quorate *client, uint32_t sector)
     return sector == client->newest ? client->end : client->config->storage.sector_bytes;
 }
 
+/* Goes on to where a record may begin. By chunks: a look at each unit of a large erased storage would take a start longer
+ * than watchdogs wait. What cannot be read may be a record. */
+static void skip_others(struct quorate *client, struct quorate_place *place, uint32_t end)
+{
+    uint8_t chunk[CHUNK_BYTES];
+    uint32_t at = CHUNK_BYTES;
+
+    while (at == CHUNK_BYTES && place->offset < end) {
+        uint32_t part = end - place->offset < CHUNK_BYTES ? end - place->offset : CHUNK_BYTES;
+        if (!load(client, address_of(client, *place), chunk, part)) {
+            return;
+        }
+        for (at = 0; at < CHUNK_BYTES && (at >= part || least(chunk[at]) == 0);) {
+            at += client->config->storage.program_bytes;
+        }
+        place->offset += at;
+    }
+}
+
 /* Finds the first record of its sector at `place` or behind it. What is unreadable is passed over a unit at a time: a
  * power loss cuts one record, and those behind it are as good as ever. */
 static bool find_record(struct quorate *client, struct quorate_place *place, struct record *record)
 {
     uint32_t end = end_of(client, place->sector);
 
-    for (; place->offset < end; place->offset += client->config->storage.program_bytes) {
+    while (place->offset < end) {
         if (read_record(client, *place, record)) {
             return true;
         }
+        place->offset += client->config->storage.program_bytes;
+        skip_others(client, place, end);
     }
     return false;
 }
@@ -443,14 +468,18 @@ struct stream {
     uint32_t address;
     uint32_t filled;
     bool failed;
-    uint8_t chunk[CHUNK_BYTES];
+    /* Drivers program from words: a pointer to bytes alone may be odd, and a Cortex-M0 stops at that. */
+    union {
+        uint64_t word;
+        uint8_t bytes[CHUNK_BYTES];
+    } chunk;
 };
 
 static void stream_program(struct stream *stream, uint32_t length)
 {
     const struct quorate_storage *storage = stream->storage;
 
-    if (!stream->failed && storage->program(storage->context, stream->address, stream->chunk, length) != 0) {
+    if (!stream->failed && storage->program(storage->context, stream->address, stream->chunk.bytes, length) != 0) {
         stream->failed = true;
     }
     stream->address += length;
@@ -463,7 +492,7 @@ static void stream_bytes(struct stream *stream, const void *bytes, size_t length
     size_t i;
 
     for (i = 0; i < length; i++) {
-        stream->chunk[stream->filled++] = from[i];
+        stream->chunk.bytes[stream->filled++] = from[i];
         if (stream->filled == CHUNK_BYTES) {
             stream_program(stream, CHUNK_BYTES);
         }
@@ -511,9 +540,10 @@ static bool append(struct quorate *client, uint8_t kind, const uint8_t *fixed, u
     if (stream.filled > 0) {
         stream_program(&stream, stream.filled);
     }
-    /* What was programmed and cannot be read now is not written twice. */
+    /* What is there whole is there, whatever the driver said: it would be sent, though its sender was told otherwise. And what
+     * was programmed and cannot be read now is not written twice. */
     client->unreadable = false;
-    return !stream.failed && (read_record(client, place, &record) || client->unreadable);
+    return read_record(client, place, &record) || (client->unreadable && !stream.failed);
 }
 
 /* ---- what is done and what waits ------------------------------------------------------------------------------ */
@@ -927,11 +957,8 @@ enum quorate_result quorate_init(struct quorate *client, const struct quorate_co
 
 static void advance(struct quorate *client, uint32_t now_ms)
 {
-    uint32_t passed = now_ms - client->clock_last;
-
-    /* A reading that was taken before the last one is no leap of 49 days. */
-    if (passed < BACKWARD) {
-        client->now += passed;
+    if (client->clock_last - now_ms > BACKWARD_MS_MAX) {
+        client->now += now_ms - client->clock_last;
         client->clock_last = now_ms;
     }
 }
@@ -1108,7 +1135,7 @@ static void begin(struct quorate *client)
 static uint32_t time_until(const struct quorate *client, uint64_t moment)
 {
     uint64_t left = moment > client->now ? moment - client->now : 0;
-    return left > 0xffffffffu ? 0xffffffffu : (uint32_t)left;
+    return left > REST_MS_MAX ? REST_MS_MAX : (uint32_t)left;
 }
 
 uint32_t quorate_step(struct quorate *client, uint32_t now_ms)
@@ -1135,7 +1162,7 @@ uint32_t quorate_step(struct quorate *client, uint32_t now_ms)
         return 0;
     }
     if (client->waiting == 0) {
-        return 0xffffffffu;
+        return REST_MS_MAX;
     }
     return time_until(client, client->not_before > client->due ? client->not_before : client->due);
 }

@@ -65,12 +65,17 @@ void quorate_write_choice(struct quorate_writer *writer, const char *name, unsig
  *
  * Records are appended and never changed, so flash with error correction will do, where a word can be programmed once.
  * All functions return 0 if they did what they should. Erased bytes read 0xff.
+ *
+ * A read that fails is tried again later, and nothing is dropped for it. So what no later read can bring back, a word whose
+ * error correction has given up, say, as a power loss while programming leaves one, has to read as anything and give 0.
  */
 
 struct quorate_storage {
     void *context;
+    /* Any address and length, to any address in memory. */
     int (*read)(void *context, uint32_t address, void *bytes, uint32_t length);
-    /* `address` and `length` are multiples of `program_bytes`; the bytes there are erased. */
+    /* `address` and `length` are multiples of `program_bytes`, at most 32 bytes, and the bytes there are erased; `bytes` is
+     * where a 64-bit word may lie. */
     int (*program)(void *context, uint32_t address, const void *bytes, uint32_t length);
     /* Erases the sector that begins at `address`. */
     int (*erase)(void *context, uint32_t address);
@@ -236,8 +241,8 @@ enum quorate_result quorate_init(struct quorate *client, const struct quorate_co
 /* Takes one event. When QUORATE_OK comes back, it survives a power loss if the storage does. */
 enum quorate_result quorate_record(struct quorate *client, const struct quorate_writer *event, uint32_t now_ms);
 
-/* Does what is due: never waits. Call it at least every 24 days, for the clock. Gives the milliseconds until there is
- * something to do again, 0 while a request is under way. */
+/* Does what is due: never waits. Gives the milliseconds until there is something to do again, at most 24 days, and 0 while
+ * a request is under way. What the clock counts in more than 49 days without a call is lost. */
 uint32_t quorate_step(struct quorate *client, uint32_t now_ms);
 
 /* Lets what waits linger no longer, until nothing waits. A back-off stays. */

@@ -11,6 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Read at once. */
+enum { PARTS_MAX = 16 };
+
 static void hang_up(struct sockets *sockets)
 {
     if (sockets->socket >= 0) {
@@ -34,6 +37,21 @@ static int begin_connect(const struct addrinfo *address)
     return -1;
 }
 
+/* A name may have an address that nobody listens at: after a connection that failed it is the next one's turn. */
+static const struct addrinfo *of_turn(const struct addrinfo *found, unsigned turn)
+{
+    const struct addrinfo *address;
+    unsigned count = 0;
+
+    for (address = found; address != NULL; address = address->ai_next) {
+        count++;
+    }
+    for (turn %= count; turn > 0; turn--) {
+        found = found->ai_next;
+    }
+    return found;
+}
+
 static bool send_request(void *context, struct quorate *client, const char *body, size_t length)
 {
     struct sockets *sockets = context;
@@ -47,8 +65,9 @@ static bool send_request(void *context, struct quorate *client, const char *body
     if (sockets->head_bytes == 0 || getaddrinfo(sockets->host, sockets->port, &hints, &found) != 0) {
         return false;
     }
-    sockets->socket = begin_connect(found);
+    sockets->socket = begin_connect(of_turn(found, sockets->turn));
     freeaddrinfo(found);
+    sockets->turn += sockets->socket < 0;
     sockets->body = body;
     sockets->body_bytes = length;
     sockets->sent = 0;
@@ -79,15 +98,22 @@ static void poll_answer(void *context, struct quorate *client)
     /* What cannot be sent may have been answered already: 413, say. */
     bool is_open = send_rest(sockets);
     char bytes[256];
-    ssize_t received;
+    ssize_t received = 1;
+    int parts;
 
-    while ((received = recv(sockets->socket, bytes, sizeof bytes, 0)) > 0) {
-        if (quorate_http_take(&sockets->http, client, bytes, (size_t)received)) {
+    /* An answer without end must not hold up what else the device has to do. */
+    for (parts = 0; parts < PARTS_MAX && received > 0; parts++) {
+        received = recv(sockets->socket, bytes, sizeof bytes, 0);
+        if (received > 0 && quorate_http_take(&sockets->http, client, bytes, (size_t)received)) {
             hang_up(sockets);
             return;
         }
     }
+    if (received > 0) {
+        return;
+    }
     if (received == 0 || !is_open || (errno != EAGAIN && errno != ENOTCONN && errno != EINTR)) {
+        sockets->turn += sockets->http.status == 0;
         quorate_http_closed(&sockets->http, client);
         hang_up(sockets);
     }
@@ -95,8 +121,11 @@ static void poll_answer(void *context, struct quorate *client)
 
 static void cancel(void *context, struct quorate *client)
 {
+    struct sockets *sockets = context;
+
     (void)client;
-    hang_up(context);
+    sockets->turn += sockets->http.status == 0;
+    hang_up(sockets);
 }
 
 void sockets_begin(struct sockets *sockets, const char *host, const char *port, const char *key)

@@ -19,6 +19,7 @@ struct sockets {
     size_t sent;
     struct quorate_http http;
     char head[256];
+    unsigned turn; /* of the host's addresses */
     int socket;
 };
 

@@ -28,6 +28,7 @@ static int flash_read(void *context, uint32_t address, void *bytes, uint32_t len
     struct flash *flash = context;
 
     must(address <= FLASH_BYTES_MAX && length <= FLASH_BYTES_MAX - address, "read beyond its end");
+    flash->reads++;
     if (flash->is_off || (flash->read_failures != 0 && random_of(&flash->random) % flash->read_failures == 0)) {
         return -1;
     }
@@ -59,6 +60,7 @@ static int flash_program(void *context, uint32_t address, const void *bytes, uin
 
     must(address <= FLASH_BYTES_MAX && length <= FLASH_BYTES_MAX - address, "programmed beyond its end");
     must(address % flash->program_bytes == 0 && length % flash->program_bytes == 0, "programmed off its units");
+    must(length <= 32 && (uintptr_t)bytes % sizeof(uint64_t) == 0, "programmed from where no word may lie");
     for (i = 0; i < length && !flash->is_off; i++) {
         must(flash->bytes[address + i] == 0xff, "programmed twice");
         if (has_power(flash)) {
@@ -67,7 +69,7 @@ static int flash_program(void *context, uint32_t address, const void *bytes, uin
             flash->bytes[address + i] = (uint8_t)(from[i] | random_of(&flash->random));
         }
     }
-    return flash->is_off ? -1 : 0;
+    return flash->is_off || (flash->denies_in > 0 && --flash->denies_in == 0) ? -1 : 0;
 }
 
 static int flash_erase(void *context, uint32_t address)

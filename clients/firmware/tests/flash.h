@@ -21,6 +21,8 @@ struct flash {
     uint32_t random;
     uint32_t erase_failures; /* so many erasures fail from now on */
     uint32_t read_failures;  /* one of so many reads fails; 0: none */
+    uint32_t reads;
+    uint32_t denies_in;      /* so many programmings from now, one does what it should and says that it failed */
     bool is_off;
 };
 

@@ -295,7 +295,8 @@ static void events_linger_for_company_unless_there_is_enough(void)
     quorate_step(&client, now);
     quorate_step(&client, now);
     CHECK_EQUAL(service.stored, 33);
-    CHECK_EQUAL(quorate_step(&client, now), 0xffffffffu);
+    /* Before the clock has counted around. */
+    CHECK_EQUAL(quorate_step(&client, now), 0x7fffffffu);
 }
 
 static void the_clock_may_wrap_and_be_read_out_of_order(void)
@@ -311,6 +312,22 @@ static void the_clock_may_wrap_and_be_read_out_of_order(void)
     exchange();
     CHECK(strstr(service.last, "\"sent_uptime_ms\":512,") != NULL);
     CHECK(strstr(service.last, "\"seq\":2,\"uptime_ms\":512,") != NULL);
+}
+
+static void a_month_of_sleep_is_a_month(void)
+{
+    static const uint32_t sleeps[] = {23, 25, 31, 49};
+    size_t i;
+
+    for (i = 0; i < sizeof sleeps / sizeof *sleeps; i++) {
+        fresh();
+        record(1);
+        pass(sleeps[i] * 24 * HOUR);
+        quorate_step(&client, now);
+        quorate_step(&client, now);
+        CHECK_EQUAL(client.now / HOUR, sleeps[i] * 24);
+        CHECK_EQUAL(service.requests, 1);
+    }
 }
 
 /* ---- the table of answers ------------------------------------------------------------------------------------- */
@@ -818,6 +835,62 @@ static void memory_is_storage_too(void)
     CHECK_EQUAL(quorate_counts(&client).dropped + taken, 90);
 }
 
+/* Of a driver that times out and reports it, though the flash went on. */
+static void what_is_written_whole_is_recorded_whatever_the_driver_says(void)
+{
+    uint32_t i, taken = 0;
+
+    for (i = 1; i <= 3; i++) {
+        fresh();
+        record(1);
+        flash.denies_in = i;
+        taken += record(2) == QUORATE_OK;
+        CHECK_EQUAL(flash.denies_in, 0);
+        CHECK_EQUAL(record(3), QUORATE_OK);
+        exchange();
+        CHECK_EQUAL(service.stored, quorate_counts(&client).delivered);
+        CHECK_EQUAL(service.stored + quorate_counts(&client).failed, 3);
+    }
+    /* At the last of its three parts. */
+    CHECK_EQUAL(taken, 1);
+}
+
+/* Byte by byte it would be a read for each, at every start. */
+static void a_large_erased_storage_is_looked_through_quickly(void)
+{
+    uint32_t i;
+
+    for (i = 0; i < 2; i++) {
+        fresh();
+        /* Also what is neither erased nor a record. */
+        memset(flash.bytes, i == 0 ? 0xff : 0, sizeof flash.bytes);
+        flash.program_bytes = 1;
+        config.storage = flash_storage(&flash, FLASH_BYTES_MAX / 4096);
+        restart();
+        record_many(1, 5);
+        flash.reads = 0;
+        restart();
+        CHECK_EQUAL(quorate_waiting(&client), 5);
+        CHECK(flash.reads < 3 * FLASH_BYTES_MAX / 32);
+    }
+}
+
+/* As error correction that has given up reads: other bytes than were written, each time. */
+static void a_word_that_never_reads_again_costs_one_event(void)
+{
+    struct quorate_counts counts;
+
+    fresh();
+    record_many(1, 3);
+    memset(flash.bytes + 200, 0, flash.program_bytes);
+    restart();
+    CHECK_EQUAL(quorate_waiting(&client), 2);
+    counts = quorate_counts(&client);
+    CHECK_EQUAL(counts.damaged, 1);
+    exchange();
+    CHECK_EQUAL(service.stored, 2);
+}
+
 static void what_cannot_work_is_refused(void)
 {
     fresh();
@@ -971,6 +1044,7 @@ int main(void)
         TEST(events_left_by_a_build_with_a_larger_batch_are_unfit),
         TEST(events_linger_for_company_unless_there_is_enough),
         TEST(the_clock_may_wrap_and_be_read_out_of_order),
+        TEST(a_month_of_sleep_is_a_month),
         TEST(every_status_has_its_row),
         TEST(of_a_receipt_each_event_goes_its_way),
         TEST(more_kept_than_can_be_noted_are_still_kept),
@@ -993,6 +1067,9 @@ int main(void)
         TEST(a_start_goes_on_where_the_last_one_ended),
         TEST(a_flash_that_fails_now_and_then_costs_one_event_each_time),
         TEST(memory_is_storage_too),
+        TEST(what_is_written_whole_is_recorded_whatever_the_driver_says),
+        TEST(a_large_erased_storage_is_looked_through_quickly),
+        TEST(a_word_that_never_reads_again_costs_one_event),
         TEST(what_cannot_work_is_refused),
         TEST(answers_are_read_in_any_parts),
         TEST(broken_answers_acknowledge_nothing),
