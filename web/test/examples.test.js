@@ -1,7 +1,7 @@
 // Every example, run as its reader would, against the service itself.
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -105,4 +105,31 @@ test("site: pages, an order, an objection", async (t) => {
   ]);
   assert.deepEqual(violations, []);
   assert.equal((await of("www.example.org")).refused_total, 0);
+});
+
+test("c: a program works as before, and what it could not send is sent with its next use", async () => {
+  const folder = new URL("c/", examples).pathname;
+  await new Promise((done, fail) => execFile("make", ["-C", folder], (error, _, stderr) => (error ? fail(new Error(stderr)) : done())));
+  const counts = async () => {
+    const { accepted = 0, refused_total = 0 } = (await of("first-device")) ?? {};
+    return { accepted, refused_total };
+  };
+  const before = await counts();
+  const { port } = new URL(service.ingest);
+  const state = mkdtempSync(join(tmpdir(), "quorate-c-"));
+  const env = { ...process.env, QUORATE_HOST: "127.0.0.1", QUORATE_PORT: "1", QUORATE_KEY: service.key, XDG_STATE_HOME: state };
+  const run = (...words) => new Promise((done) => execFile(join(folder, "units"), words, { env }, (error, stdout, stderr) => done({ code: error?.code ?? 0, stdout, stderr })));
+  const usage = "usage: units feet|miles|pounds NUMBER\n";
+  // Nobody listens there.
+  assert.deepEqual(await run("feet", "3"), { code: 0, stdout: "0.9144 m\n", stderr: "" });
+  assert.deepEqual(await run("parsecs", "3"), { code: 2, stdout: "", stderr: usage });
+  assert.deepEqual(await counts(), before);
+  env.QUORATE_PORT = port;
+  assert.deepEqual(await run("miles", "26.2"), { code: 0, stdout: "42.1648 km\n", stderr: "" });
+  assert.deepEqual(await counts(), { ...before, accepted: before.accepted + 3 });
+  // Without a key it counts nothing, and leaves nothing.
+  delete env.QUORATE_KEY;
+  env.XDG_STATE_HOME = mkdtempSync(join(tmpdir(), "quorate-c-"));
+  assert.deepEqual(await run("feet", "3"), { code: 0, stdout: "0.9144 m\n", stderr: "" });
+  assert.deepEqual(readdirSync(env.XDG_STATE_HOME), []);
 });

@@ -8,16 +8,13 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "device_usage.h"
+#include "file.h"
 #include "sockets.h"
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { SECTOR_BYTES = 4096, SECTORS = 16, BATCH_BYTES = 2048 };
+enum { BATCH_BYTES = 2048 };
 
 static uint32_t uptime_ms(void)
 {
@@ -34,44 +31,6 @@ static uint64_t calendar_ms(void *context)
     (void)context;
     clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
-/* ---- a file as flash ------------------------------------------------------------------------------------------ */
-
-static int file_read(void *context, uint32_t address, void *bytes, uint32_t length)
-{
-    return pread(*(int *)context, bytes, length, (off_t)address) == (ssize_t)length ? 0 : -1;
-}
-
-static int file_program(void *context, uint32_t address, const void *bytes, uint32_t length)
-{
-    return pwrite(*(int *)context, bytes, length, (off_t)address) == (ssize_t)length ? 0 : -1;
-}
-
-static int file_erase(void *context, uint32_t address)
-{
-    char erased[32];
-    uint32_t at;
-
-    memset(erased, 0xff, sizeof erased);
-    for (at = 0; at < SECTOR_BYTES; at += sizeof erased) {
-        if (file_program(context, address + at, erased, sizeof erased) != 0) {
-            return -1;
-        }
-    }
-    return fsync(*(int *)context);
-}
-
-static struct quorate_storage storage_in_file(const char *path, int *file)
-{
-    struct quorate_storage storage = {file, file_read, file_program, file_erase, SECTOR_BYTES, SECTORS, 1};
-
-    *file = open(path, O_RDWR | O_CREAT | O_SYNC, 0600);
-    if (*file < 0 || ftruncate(*file, (off_t)SECTOR_BYTES * SECTORS) != 0) {
-        perror(path);
-        exit(1);
-    }
-    return storage;
 }
 
 /* ---- the device ----------------------------------------------------------------------------------------------- */
@@ -109,11 +68,11 @@ int main(int count, char **arguments)
 {
     static struct quorate client;
     static struct sockets sockets;
+    static struct file_storage file;
     static char batch[BATCH_BYTES], common[DEVICE_COMMON_BYTES];
     struct quorate_config config = {.batch = batch, .batch_bytes = sizeof batch, .common = common};
     struct quorate_writer writer;
     char line[128];
-    int file;
 
     if (count != 6) {
         fprintf(stderr, "usage: posix HOST PORT KEY SERIAL_NUMBER FILE < uses\n");
@@ -125,7 +84,10 @@ int main(int count, char **arguments)
     config.common_bytes = writer.length;
     /* The file may be lost, and the numbers of earlier starts with it. */
     config.boot = (uint32_t)(calendar_ms(NULL) / 1000u);
-    config.storage = storage_in_file(arguments[5], &file);
+    if (!file_storage_open(&file, arguments[5], &config.storage)) {
+        perror(arguments[5]);
+        return 1;
+    }
     config.transport = sockets_transport(&sockets);
     config.calendar_ms = calendar_ms;
     if (writer.unfit || quorate_init(&client, &config, uptime_ms()) != QUORATE_OK) {

@@ -268,12 +268,24 @@ def denied(options, folder, target, key):
     return confirmed
 
 
+def example(options, folder, target):
+    """The example as its page says; gives what was recorded with it."""
+    program = pathlib.Path(options.device).with_name("posix").resolve()
+    arguments = [program, *target, "qd_key", "X1-000417", folder / "events.flash"]
+    done = subprocess.run([str(argument) for argument in arguments], input="implant 14230\nairway 9120 E042\n",
+                          stdout=subprocess.PIPE, text=True, check=True)
+    told = "delivered 2, refused 0, dropped 0, unfit 0, failed 0, damaged 0, waiting 0; last status 202\n"
+    check(done.stdout == told, f"the example says {done.stdout}")
+    return {14230, 9120}
+
+
 def against_own(options, folder):
     service = Service(options.seed)
     threading.Thread(target=service.serve_forever, daemon=True).start()
     confirmed, losses = lossy(options, folder, service, service.server_address, "qd_key")
     service.is_moody = False
     confirmed |= denied(options, folder, service.server_address, "qd_key")
+    confirmed |= example(options, folder, service.server_address)
     stored = sorted(service.events.values())
     check(service.malformed == 0, f"{service.malformed} malformed requests")
     check(service.conflicts == 0, f"{service.conflicts} events under a number that another had")
