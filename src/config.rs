@@ -44,8 +44,21 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueryConfig {
-    /// Address and port; tokens travel over it, so it is loopback only: put TLS in front for others.
+    /// Address and port of the page and of what it asks.
     pub listen: SocketAddr,
+    /// Certificate and key; without them the port is reachable from this machine alone.
+    pub tls: Option<ingest::Tls>,
+    /// Write `"tokens and statistics travel unencrypted"` to listen beyond this machine without TLS, for instance behind
+    /// a proxy that ends TLS, on a network of its own.
+    pub plain_text_off_loopback: Option<PlainText>,
+}
+
+/// That somebody knows what reading without TLS means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum PlainText {
+    /// The sentence to write.
+    #[serde(rename = "tokens and statistics travel unencrypted")]
+    TokensAndStatisticsTravelUnencrypted,
 }
 
 /// The operator's port: no token is asked, so it must not be reachable from outside.
@@ -140,7 +153,11 @@ impl Default for Config {
 
 impl Default for QueryConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)) }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            tls: None,
+            plain_text_off_loopback: None,
+        }
     }
 }
 
@@ -217,7 +234,7 @@ impl Config {
         self.policy.iter_mut().for_each(place);
         self.resolve.geo_database.iter_mut().for_each(place);
         self.resolve.user_agents.iter_mut().for_each(place);
-        if let Some(tls) = &mut self.ingest.tls {
+        for tls in self.ingest.tls.iter_mut().chain(&mut self.query.tls) {
             place(&mut tls.certificate);
             place(&mut tls.key);
         }
@@ -230,14 +247,18 @@ impl Config {
     ///
     /// The first rule that does not hold, with the key's name and what to write.
     pub fn check(&self) -> anyhow::Result<()> {
-        let loopback = |name: &str, listen: SocketAddr| {
-            if listen.ip().is_loopback() {
-                return Ok(());
-            }
-            bail!("{name}.listen must be a loopback address, such as 127.0.0.1:{}", listen.port())
-        };
-        loopback("operator", self.operator.listen)?;
-        loopback("query", self.query.listen)?;
+        let operator = self.operator.listen;
+        if !operator.ip().is_loopback() {
+            let port = operator.port();
+            bail!("operator.listen must be a loopback address, such as 127.0.0.1:{port}");
+        }
+        let QueryConfig { listen, tls, plain_text_off_loopback } = &self.query;
+        if !listen.ip().is_loopback() && tls.is_none() && plain_text_off_loopback.is_none() {
+            bail!(
+                "query.listen is not a loopback address and there is no TLS: set query.tls, or write \
+                 query.plain_text_off_loopback = \"tokens and statistics travel unencrypted\""
+            );
+        }
         let log = &self.log;
         if !(1..=64).contains(&log.partitions) {
             bail!("log.partitions must be between 1 and 64");
@@ -348,6 +369,23 @@ mod tests {
     #[test]
     fn an_empty_file_is_a_working_configuration() {
         read("").unwrap();
+    }
+
+    #[test]
+    fn readers_on_other_machines_need_tls_or_a_typed_sentence() {
+        let open = "[query]\nlisten = \"0.0.0.0:8081\"\n";
+        let error = format!("{:#}", read(open).unwrap_err());
+        assert!(error.contains("tokens and statistics travel unencrypted"), "{error}");
+        for word in ["true", "\"yes\"", "\"events and keys travel unencrypted\""] {
+            assert!(read(&format!("{open}plain_text_off_loopback = {word}")).is_err(), "{word}");
+        }
+        let sentence = "\"tokens and statistics travel unencrypted\"";
+        read(&format!("{open}plain_text_off_loopback = {sentence}")).unwrap();
+        let tls = "tls = { certificate = \"a\", key = \"b\" }";
+        read(&format!("{open}{tls}")).unwrap();
+        let config: Config = toml::from_str(&format!("{open}{tls}")).unwrap();
+        let tls = config.relative_to(Path::new("/etc/quorate")).query.tls.unwrap();
+        assert_eq!(tls.certificate, Path::new("/etc/quorate/a"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use anyhow::Context;
 use futures::FutureExt;
 use schemas::time::MINUTE_MS;
 use schemas::{Millis, Note, Reason, Tally};
-use sink::{ManifestContext, SinkError};
+use sink::{ManifestContext, OutcomeRow, SinkError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use transport::{LogError, Partition, Position};
@@ -48,6 +48,8 @@ pub struct Progress {
     failures: AtomicU64,
     /// For each partition the position after the last committed frame; empty before the tables are open.
     positions: Mutex<Vec<u64>>,
+    /// What became of every event, by the ledger; empty before the tables are open.
+    outcomes: Mutex<Vec<OutcomeRow>>,
     /// What the watch saw last.
     seen: Mutex<watch::Seen>,
     /// Frames that could not be read and were passed over since the start.
@@ -64,6 +66,16 @@ impl Progress {
     fn set_positions(&self, positions: &[u64]) {
         let mut known = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
         positions.clone_into(&mut known);
+    }
+
+    /// What became of every event, by the ledger as it was last committed.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<OutcomeRow> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_outcomes(&self, outcomes: Vec<OutcomeRow>) {
+        *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner) = outcomes;
     }
 
     /// What the watch saw last: how long acknowledged events still live, and whether the clock is trusted.
@@ -147,6 +159,7 @@ impl Worker {
         let partitions = self.store.log.partitions();
         let tables = self.store.tables()?;
         self.cursors = (0..partitions).map(|partition| tables.next(partition)).collect();
+        self.progress.set_outcomes(tables.outcomes());
         self.progress.set_positions(&self.cursors);
         Ok(())
     }
@@ -325,6 +338,7 @@ impl Worker {
             return Ok(());
         }
         let committed = tables.commit(&next, now, context).await?;
+        self.progress.set_outcomes(tables.outcomes());
         self.progress.committed_ms.store(now.0, Ordering::Relaxed);
         self.progress.set_positions(&self.cursors);
         metrics::counter!("quorate_committed_rows_total").increment(committed.rows);

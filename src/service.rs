@@ -8,7 +8,7 @@ use std::time::Duration;
 use anonymizer::{Geo, Resolver};
 use anyhow::Context;
 use axum_server::Handle;
-use ingest::{Connections, Suspension};
+use ingest::{Certificate, Connections, Suspension};
 use query::Statistics;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -21,7 +21,7 @@ use crate::store::Store;
 use crate::subject;
 use crate::subject::check::Checker;
 use crate::telemetry;
-use crate::told::Told;
+use crate::told::{KeyCounts, Told};
 
 /// How often a configured country database is looked at for a newer version.
 const GEO_RELOAD_EVERY: Duration = Duration::from_secs(60);
@@ -82,6 +82,8 @@ impl Service {
             since: clock(),
             ingest: config.ingest.base_url(server.addr),
             server: Arc::clone(&server),
+            progress: Arc::clone(&progress),
+            ring: KeyCounts::of(Arc::clone(&store.ring)),
         });
         let readers = query::router(statistics, told, config.readers.clone(), Arc::clone(&clock));
         let free = Arc::new(Free::default());
@@ -114,8 +116,10 @@ impl Service {
                 status
             }
         };
-        let (query, query_handle, query_task) = listen(config.query.listen, readers)?;
-        let (operator, operator_handle, operator_task) = listen(config.operator.listen, status)?;
+        let certificate = config.query.tls.as_ref().map(Certificate::open).transpose()?;
+        let (query, query_handle, query_task) = listen(config.query.listen, readers, certificate)?;
+        let (operator, operator_handle, operator_task) =
+            listen(config.operator.listen, status, None)?;
 
         let disks = vec![config.data.clone(), config.keyring.dir.clone()];
         let space = space::watch(disks, config.log.free_space_min, Arc::clone(&server), free);
@@ -188,9 +192,11 @@ impl Service {
     }
 }
 
+/// Serves `router` at `address`, under TLS if there is a certificate.
 fn listen(
     address: SocketAddr,
     router: axum::Router,
+    certificate: Option<Certificate>,
 ) -> anyhow::Result<(SocketAddr, Handle, JoinHandle<()>)> {
     let connections = Connections::new(READERS_MAX, READER_IDLE, READER_PATIENCE);
     let listener = Connections::listen(address)
@@ -199,9 +205,20 @@ fn listen(
     let handle = Handle::new();
     let server = connections.tune(axum_server::from_tcp(listener).handle(handle.clone()));
     let routes = connections.count(router).into_make_service_with_connect_info::<SocketAddr>();
+    let plain = connections.clone();
+    let serving = async move {
+        let Some(certificate) = certificate else {
+            return server.acceptor(plain).serve(routes).await;
+        };
+        let server = server.acceptor(certificate.acceptor(plain));
+        tokio::select! {
+            served = server.serve(routes) => served,
+            () = certificate.watch() => Ok(()),
+        }
+    };
     let task = tokio::spawn(async move {
         tokio::select! {
-            served = server.acceptor(connections.clone()).serve(routes) => {
+            served = serving => {
                 if let Err(error) = served {
                     tracing::error!(%bound, "a port stopped serving: {error}");
                 }
@@ -230,5 +247,56 @@ async fn reload_geo(file: PathBuf, resolver: Arc<Resolver>) {
             }
             Err(error) => tracing::error!("the changed country database is not used: {error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::path::Path;
+
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn tls_carries_answers() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("ingest/tests/tls");
+        let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+        let files = ingest::Tls { certificate: certificate.clone(), key };
+        let router = axum::Router::new().route("/", axum::routing::get(async || "the page"));
+        let opened = Certificate::open(&files).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (address, handle, task) = listen(any, router, Some(opened)).unwrap();
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let client = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            let name = ServerName::try_from("localhost").unwrap();
+            let session = ClientConnection::new(Arc::new(client), name).unwrap();
+            let mut stream = StreamOwned::new(session, TcpStream::connect(address).unwrap());
+            stream.write_all(REQUEST).unwrap();
+            let (mut under_tls, mut plain) = (Vec::new(), Vec::new());
+            stream.read_to_end(&mut under_tls).unwrap();
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(REQUEST).unwrap();
+            drop(stream.read_to_end(&mut plain));
+            [under_tls, plain].map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        });
+        let [under_tls, plain] = asked.await.unwrap();
+        assert!(under_tls.ends_with("the page"), "{under_tls}");
+        assert!(!plain.contains("the page"), "without TLS nothing is understood: {plain}");
+        handle.shutdown();
+        task.await.unwrap();
     }
 }

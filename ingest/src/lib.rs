@@ -52,3 +52,4 @@ pub use rows::{Change, Received, Refusal, Report, Rows, Sending, assemble};
 pub use server::{Server, serve};
 pub use stats::{FamilyStatus, SourceStatus};
 pub use suspension::Suspension;
+pub use tls::Certificate;

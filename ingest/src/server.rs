@@ -11,7 +11,6 @@ use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use axum::extract::{ConnectInfo, State};
 use axum::routing::{MethodRouter, any};
 use axum_server::Handle;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use schemas::{Clock, Package};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -32,7 +31,7 @@ use crate::protocols::plausible::PLAUSIBLE;
 use crate::protocols::{NATIVE, Protocol};
 use crate::stats::{FamilyStatus, SourceStatus, Stats};
 use crate::suspension::{Suspension, Suspensions};
-use crate::tls;
+use crate::tls::Certificate;
 
 /// How long open requests may take to finish when the service stops.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -71,10 +70,7 @@ pub async fn serve(
 ) -> Result<Server, Error> {
     config.check()?;
     let registry = Arc::new(Registry::open(sources, Arc::clone(&package))?);
-    let tls = match &config.tls {
-        Some(files) => Some((files.clone(), RustlsConfig::from_config(tls::load(files)?))),
-        None => None,
-    };
+    let tls = config.tls.as_ref().map(Certificate::open).transpose()?;
     let idle = Duration::from_secs(config.head_timeout_s);
     let arriving = Duration::from_secs(config.body_timeout_s) + BODY_GRACE;
     let connections = Connections::new(config.connections_max, idle, arriving);
@@ -101,9 +97,9 @@ pub async fn serve(
     let handle = Handle::new();
     let server = connections.tune(axum_server::from_tcp(listener).handle(handle.clone()));
     let serving = match tls {
-        Some((files, config)) => {
-            watching.push(tokio::spawn(tls::watch(files, config.clone())));
-            let acceptor = RustlsAcceptor::new(config).acceptor(connections);
+        Some(certificate) => {
+            let acceptor = certificate.acceptor(connections);
+            watching.push(tokio::spawn(certificate.watch()));
             tokio::spawn(run(server.acceptor(acceptor).serve(routes(Arc::clone(&door)))))
         }
         None => tokio::spawn(run(server.acceptor(connections).serve(routes(Arc::clone(&door))))),

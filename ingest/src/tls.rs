@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -16,8 +16,37 @@ use crate::error::Error;
 /// How often the files are looked at: certificates are renewed while the service runs.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// A certificate in force, for any port of the process.
+pub struct Certificate {
+    files: Tls,
+    config: RustlsConfig,
+}
+
+impl Certificate {
+    /// Reads certificate and key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tls`] with the file that cannot be used.
+    pub fn open(files: &Tls) -> Result<Self, Error> {
+        let config = RustlsConfig::from_config(load(files)?);
+        Ok(Self { files: files.clone(), config })
+    }
+
+    /// What ends TLS under it, on top of what takes connections.
+    #[must_use]
+    pub fn acceptor<A>(&self, inner: A) -> RustlsAcceptor<A> {
+        RustlsAcceptor::new(self.config.clone()).acceptor(inner)
+    }
+
+    /// Looks at the files for ever; new ones that cannot be used leave the old ones in force.
+    pub async fn watch(self) {
+        watch(self.files, self.config).await;
+    }
+}
+
 /// Reads certificate and key.
-pub(crate) fn load(files: &Tls) -> Result<Arc<ServerConfig>, Error> {
+fn load(files: &Tls) -> Result<Arc<ServerConfig>, Error> {
     let fail = |path: &Path, why: &dyn std::fmt::Display| Error::Tls {
         path: path.to_owned(),
         why: why.to_string(),
@@ -39,8 +68,7 @@ pub(crate) fn load(files: &Tls) -> Result<Arc<ServerConfig>, Error> {
     Ok(Arc::new(config))
 }
 
-/// Looks at the files for ever; new ones that cannot be used leave the old ones in force.
-pub(crate) async fn watch(files: Tls, config: RustlsConfig) {
+async fn watch(files: Tls, config: RustlsConfig) {
     let mut seen = stamp(&files);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;

@@ -16,14 +16,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use disclosure::period::next_to_close;
+use schemas::notice::Notice;
 use schemas::time::Clock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::dashboard::{self, protect};
+use crate::privacy::Page;
 use crate::request::parse;
 use crate::tokens::Tokens;
-use crate::{Answer, Format, QueryError, Request, Running, Statistics, live};
+use crate::{Answer, Format, QueryError, Request, Running, Statistics, live, policy};
 
 /// Largest body of a request: queries are written by people.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -39,6 +41,8 @@ const PRIVACY: HeaderName = HeaderName::from_static("quorate-privacy");
 struct Api {
     statistics: Arc<Statistics>,
     running: Arc<dyn Running>,
+    notice: Notice,
+    privacy: Page,
     tokens: Tokens,
     clock: Clock,
     turns: Arc<Semaphore>,
@@ -60,26 +64,36 @@ impl AsRef<[u8]> for Held {
 #[derive(Clone)]
 struct Reader(String);
 
-/// `POST /v1/query` (a [`Request`]), `POST /v1/sql` (`{"sql": ".."}`), `GET /v1/statistics` and `GET /v1/live`, each
-/// under a read token of the registry `readers`, whose file is read again when it changes; and the page that asks
-/// them, at `/`.
+/// `POST /v1/query` (a [`Request`]), `POST /v1/sql` (`{"sql": ".."}`), `GET /v1/statistics`, `GET /v1/live` and `GET
+/// /v1/policy`, each under a read token of the registry `readers`, whose file is read again when it changes. Without a
+/// token the page that asks them, at `/`, and the one for visitors, at `/privacy`.
 pub fn router(
     statistics: Arc<Statistics>,
     running: Arc<dyn Running>,
     readers: PathBuf,
     clock: Clock,
 ) -> Router {
-    let turns = Arc::new(Semaphore::new(ANSWERS_MAX));
-    let api = Arc::new(Api { statistics, running, tokens: Tokens::new(readers), clock, turns });
+    let notice = Notice::of(&statistics.package);
+    let api = Arc::new(Api {
+        privacy: Page::of(&notice),
+        statistics,
+        running,
+        notice,
+        tokens: Tokens::new(readers),
+        clock,
+        turns: Arc::new(Semaphore::new(ANSWERS_MAX)),
+    });
     Router::new()
         .route("/v1/query", post(query))
         .route("/v1/sql", post(sql))
         .route("/v1/statistics", get(list))
         .route("/v1/live", get(now))
+        .route("/v1/policy", get(declared))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route_layer(from_fn_with_state(Arc::clone(&api), identify))
         .route("/v1/", any(unknown))
         .route("/v1/{*path}", any(unknown))
+        .route("/privacy", get(privacy))
         .merge(dashboard::routes())
         .layer(map_response(protect))
         .with_state(api)
@@ -151,6 +165,21 @@ async fn list(State(api): State<Arc<Api>>) -> Result<Response, QueryError> {
 /// A few counters in memory: no turn has to be waited for.
 async fn now(State(api): State<Arc<Api>>) -> Response {
     Json(live::tell(api.running.live(), &api.statistics.package)).into_response()
+}
+
+async fn declared(State(api): State<Arc<Api>>) -> Result<Response, QueryError> {
+    let _turn = api.turn().await?;
+    let running = Arc::clone(&api.running);
+    // The ledger of keys is a file.
+    let counted = tokio::task::spawn_blocking(move || Ok((running.keys()?, running.outcomes())));
+    let counted = counted.await.unwrap_or_else(|error| Err(error.into()));
+    let (keys, outcomes) = counted.map_err(QueryError::Unavailable)?;
+    let told = policy::tell(&api.notice, &api.statistics.package, keys, outcomes);
+    Ok(Json(told).into_response())
+}
+
+async fn privacy(State(api): State<Arc<Api>>) -> Response {
+    api.privacy.answer()
 }
 
 impl Api {

@@ -1,10 +1,23 @@
 //! What the running service knows and statistics do not tell.
 
-use crate::Live;
+use std::error::Error;
+
+use crate::{Keys, Live, Outcomes};
 
 /// Implemented by the binary: this crate has no path to the door, the event tables or the key ring, and counts are all
-/// that comes through here. Each method may be called for every request, so it has to be cheap.
+/// that comes through here. Each method may be called for every request, so it has to be cheap however large a ledger is; it
+/// may block for a moment.
 pub trait Running: Send + Sync {
     /// Counts since the service started.
     fn live(&self) -> Live;
+
+    /// Keys by use and family, in order.
+    ///
+    /// # Errors
+    ///
+    /// If the ledger cannot be read.
+    fn keys(&self) -> Result<Vec<Keys>, Box<dyn Error + Send + Sync>>;
+
+    /// Outcomes by family since the beginning, those of no family first.
+    fn outcomes(&self) -> Vec<Outcomes>;
 }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, Schema};
 use arrow::ipc::reader::StreamReader;
-use fixture::support::{Store, at};
+use fixture::support::{self, Store, at};
 use fixture::{Known, NOW, quiet, statistics, store};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use query::{FamilyCounts, router};
-use schemas::Reason;
+use query::{FamilyCounts, Keys, Outcomes, router};
 use schemas::access::{Readers, SourceKind, Sources};
 use schemas::time::Millis;
+use schemas::{Note, Reason};
 use serde_json::{Value, json};
 
 struct Server {
@@ -209,6 +209,7 @@ async fn only_a_living_read_token_reads() {
             ("/v1/sql", Some(r#"{"sql": "select 1"}"#)),
             ("/v1/statistics", None),
             ("/v1/live", None),
+            ("/v1/policy", None),
         ] {
             let response = server.send(path, &headers, body).await;
             assert_eq!(response.status, status, "{path} {headers:?}");
@@ -261,6 +262,8 @@ async fn every_answer_tells_browsers_to_trust_nothing_else() {
         ("/assets/none.js", 404, "no-store"),
         ("/assets/../index.html", 404, "no-store"),
         ("/v1/statistics", 200, "no-store"),
+        ("/v1/live", 200, "no-store"),
+        ("/v1/policy", 200, "no-store"),
         ("/v1/none", 404, "no-store"),
     ] {
         let answer = server.send(path, &[("authorization", &bearer)], None).await;
@@ -348,6 +351,103 @@ async fn one_event_more_is_not_told() {
     *devices.refused.get_mut(&Reason::WrongType).unwrap() += 1;
     devices.last = Some(at("2024-05-18T05:00:00Z"));
     assert_eq!(told(more).await, told(counted()).await);
+}
+
+/// Ledgers in which things were counted.
+fn recorded() -> Known {
+    let mut known = quiet();
+    let key = |purpose, family: Option<&str>, time| Keys {
+        purpose,
+        family: family.map(str::to_owned),
+        alive: 2,
+        destroyed: 11,
+        oldest_alive: Some(at(time)),
+        last_destroyed: None,
+    };
+    known.keys = Some(vec![
+        key("seal", None, "2024-05-15T09:14:31Z"),
+        key("pseudonym", Some("device_usage"), "2024-05-01T00:59:59.999Z"),
+    ]);
+    known.outcomes = vec![
+        Outcomes { received: 3, refused: [(Reason::Malformed, 3)].into(), ..Outcomes::default() },
+        Outcomes {
+            family: Some("device_usage".to_owned()),
+            received: 1_009,
+            stored: 1_000,
+            duplicate: 4,
+            suppressed: 1,
+            refused: [(Reason::WrongType, 4)].into(),
+            notes: [(Note::Undeclared, 12)].into(),
+            expired: 0,
+        },
+    ];
+    known
+}
+
+async fn policy(known: Known) -> Response {
+    let server = Server::of(known).await;
+    let bearer = format!("Bearer {}", server.token);
+    server.send("/v1/policy", &[("authorization", &bearer)], None).await
+}
+
+#[tokio::test]
+async fn the_policy_is_the_notice_and_what_the_ledgers_count() {
+    let told = policy(recorded()).await.json();
+    let package = support::package(fixture::STATISTICS, 10, 5);
+    let notice = serde_json::to_value(schemas::notice::Notice::of(&package)).unwrap();
+    for (name, value) in notice.as_object().unwrap() {
+        assert_eq!(&told[name], value, "{name}");
+    }
+    assert!(told["statistics"].is_array() && told["controller"].is_string());
+    assert_eq!(told["rounding"], 5);
+    assert_eq!(
+        told["keys"],
+        json!([
+            {"use": "seal", "family": null, "alive": 2, "destroyed": 11,
+                "oldest_alive": "2024-05-15T09:00:00.000Z", "last_destroyed": null},
+            {"use": "pseudonym", "family": "device_usage", "alive": 2, "destroyed": 11,
+                "oldest_alive": "2024-05-01T00:00:00.000Z", "last_destroyed": null},
+        ])
+    );
+    assert_eq!(
+        told["outcomes"],
+        json!([
+            {"family": null, "received": 0, "stored": 0, "duplicate": 0, "expired": 0, "suppressed": 0,
+                "refused": {"malformed": 0}, "notes": {}},
+            {"family": "device_usage", "received": 1005, "stored": 1000, "duplicate": 0, "expired": 0,
+                "suppressed": 0, "refused": {"wrong_type": 0}, "notes": {"undeclared": 10}},
+        ])
+    );
+}
+
+/// Neither an objection nor an event more, nor the moment at which a key was made, is told.
+#[tokio::test]
+async fn one_line_more_in_a_ledger_is_not_told() {
+    let mut more = recorded();
+    let devices = &mut more.outcomes[1];
+    (devices.received, devices.stored, devices.suppressed) = (1_008, 1_001, 2);
+    *devices.notes.get_mut(&Note::Undeclared).unwrap() += 1;
+    more.keys.as_mut().unwrap()[1].oldest_alive = Some(at("2024-05-01T00:00:01Z"));
+    assert_eq!(policy(more).await.json(), policy(recorded()).await.json());
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_read_is_not_an_empty_one() {
+    let answer = policy(Known { keys: None, ..recorded() }).await;
+    assert_eq!((answer.status, answer.json()["error"].as_str()), (503, Some("unavailable")));
+}
+
+#[tokio::test]
+async fn visitors_are_told_without_a_token_on_a_page_that_runs_nothing() {
+    let server = Server::start().await;
+    let page = server.send("/privacy", &[], None).await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    assert!(!policy.contains("script-src") && !policy.contains("'self'"), "{policy}");
+    assert_eq!(page.header("x-frame-options"), "DENY");
+    let text = String::from_utf8(page.body).unwrap();
+    assert!(text.contains("device_usage") && !text.contains("<script"), "{text}");
 }
 
 /// The head is enough to refuse: a body that never comes is not waited for.

@@ -34,7 +34,8 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<()> {
     // Signals are listened to before anything is opened, so that none is missed.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
-    let scheme = if config.ingest.tls.is_some() { "https" } else { "http" };
+    let scheme = |tls: &Option<ingest::Tls>| if tls.is_some() { "https" } else { "http" };
+    let (events, reads) = (scheme(&config.ingest.tls), scheme(&config.query.tls));
     if let Some(ahead_ms) = args.ahead {
         rehearsal::advance(&config, ahead_ms)?;
     }
@@ -47,8 +48,8 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<()> {
     let store = Store::open(config, Clocks::system()).await?;
     let service = Service::start(store).await?;
     print(&format!(
-        "events      {scheme}://{}/v1/events\nstatistics  http://{}/v1/query\noperator    http://{}/status\n\
-         page        http://{}/   sign in with a read token (quorate reader add NAME)\n",
+        "events      {events}://{}/v1/events\nstatistics  {reads}://{}/v1/query\noperator    http://{}/status\n\
+         page        {reads}://{}/   sign in with a read token (quorate reader add NAME)\n",
         service.ingest, service.query, service.operator, service.query
     ))?;
     tokio::select! {

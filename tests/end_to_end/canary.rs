@@ -277,6 +277,33 @@ fn post_under_keys(sender: &mut Sender<'_>, canaries: &mut Canaries) {
     }
 }
 
+/// As the page does, and as visitors do who want to know: everything that the port of readers tells.
+fn read_everything(sender: &mut Sender<'_>) {
+    let (statistics, bearer) =
+        (sender.service.statistics, format!("Bearer {}", sender.place.token));
+    let write_key = format!("Bearer {}", sender.place.device_key);
+    for path in ["/v1/live", "/v1/policy", "/v1/statistics"] {
+        for (authorization, status) in [(Some(&bearer), 200), (None, 401), (Some(&write_key), 403)]
+        {
+            let headers: Vec<_> =
+                authorization.map(|text| ("Authorization", text.as_str())).into_iter().collect();
+            let answer = http::send(statistics, "GET", path, &headers, b"");
+            assert_eq!(sender.keep(answer), status, "{path}");
+        }
+    }
+    for path in ["/", "/privacy", "/assets/index.js"] {
+        assert_eq!(sender.keep(http::send(statistics, "GET", path, &[], b"")), 200, "{path}");
+    }
+    let headers = [("Authorization", bearer.as_str())];
+    let live = http::send(statistics, "GET", "/v1/live", &headers, b"").json();
+    assert!(live["last_event"].is_string(), "the door counted what it took: {live}");
+    let policy = http::send(statistics, "GET", "/v1/policy", &headers, b"").json();
+    let refused = |one: &Value| one["refused"].get("unknown_type").is_some();
+    assert!(policy["outcomes"].as_array().unwrap().iter().any(refused), "{policy}");
+    let uses: Vec<_> = policy["keys"].as_array().unwrap().iter().map(|one| &one["use"]).collect();
+    assert!(uses.contains(&&json!("seal")) && uses.contains(&&json!("pseudonym")), "{policy}");
+}
+
 /// What is no request that anybody should send.
 fn post_nonsense(sender: &mut Sender<'_>, canaries: &mut Canaries) {
     let key = sender.place.server_key.clone();
@@ -368,6 +395,7 @@ fn nothing_that_was_sent_is_found_in_anything_that_came_out() {
     for path in ["/metrics", "/status"] {
         assert_eq!(sender.keep(service.operator(path)), 200);
     }
+    read_everything(&mut sender);
     let status = place.print(&["status"]);
     std::fs::write(place.outputs().join("status.txt"), status).unwrap();
     service.stop();

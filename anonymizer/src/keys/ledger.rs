@@ -164,11 +164,13 @@ impl Ledger {
         let entry = self.keys.entry(name.clone()).or_insert(KeyEntry {
             name,
             created: at,
+            destroyed: None,
             state,
             commitment: line.commitment,
         });
         if state == KeyState::Destroyed {
             entry.state = state;
+            entry.destroyed = Some(at);
         }
         Some(())
     }
@@ -216,6 +218,11 @@ impl Ledger {
 
     pub(super) fn is_destroyed(&self, name: &KeyName) -> bool {
         self.keys.get(name).is_some_and(|entry| entry.state == KeyState::Destroyed)
+    }
+
+    /// Lines read so far.
+    pub(super) fn lines(&self) -> usize {
+        self.lines
     }
 
     pub(super) fn entries(&self) -> Vec<KeyEntry> {

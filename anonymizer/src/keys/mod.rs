@@ -85,6 +85,8 @@ pub struct KeyEntry {
     pub name: KeyName,
     /// When it was made.
     pub created: Millis,
+    /// When it was destroyed, if it is.
+    pub destroyed: Option<Millis>,
     /// Whether it can still be used.
     pub state: KeyState,
     /// A hash of the key with a random nonce: the same at creation and at destruction.
@@ -276,6 +278,18 @@ impl KeyRing {
         let mut state = self.state();
         state.ledger.refresh()?;
         Ok(state.ledger.entries())
+    }
+
+    /// As [`KeyRing::list`], with the number of lines in the ledger; nothing if it has `seen` lines still.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyRing::list`].
+    pub fn list_since(&self, seen: usize) -> Result<Option<(usize, Vec<KeyEntry>)>, Error> {
+        let mut state = self.state();
+        state.ledger.refresh()?;
+        let lines = state.ledger.lines();
+        Ok((lines != seen).then(|| (lines, state.ledger.entries())))
     }
 
     /// Destroys the keys whose time is over, and names them.

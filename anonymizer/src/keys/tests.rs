@@ -189,6 +189,21 @@ fn the_ledger_tells_of_births_and_deaths() {
     let entries = ring.list().unwrap();
     assert_eq!(entries.len(), 1);
     assert_eq!((entries[0].state, entries[0].created), (KeyState::Destroyed, NOW));
+    assert_eq!(entries[0].destroyed, Some(NOW.plus(HOUR_MS)));
+}
+
+#[test]
+fn a_ledger_without_a_new_line_is_not_listed_again() {
+    let place = Place::new();
+    let ring = place.create().unwrap();
+    ring.get_or_create(&seal(1)).unwrap();
+    let (lines, entries) = ring.list_since(0).unwrap().unwrap();
+    assert_eq!((entries.len(), entries[0].destroyed), (1, None));
+    assert!(ring.list_since(lines).unwrap().is_none());
+    // What another process does is seen, too.
+    place.open().unwrap().get_or_create(&seal(2)).unwrap();
+    let (more, entries) = ring.list_since(lines).unwrap().unwrap();
+    assert_eq!((more, entries.len()), (lines + 1, 2));
 }
 
 #[test]
