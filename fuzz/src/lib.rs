@@ -26,6 +26,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "json", run: body::json },
     Target { name: "ndjson", run: body::ndjson },
     Target { name: "envelope", run: body::envelope },
+    Target { name: "plausible", run: body::plausible },
+    Target { name: "pixel", run: body::pixel },
     Target { name: "compressed", run: compressed::run },
     Target { name: "head", run: head::run },
     Target { name: "gate", run: gate::run },

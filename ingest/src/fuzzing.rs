@@ -12,7 +12,9 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use crate::body::{self, Encoding};
 use crate::budget::{Budget, Holder};
 use crate::config::ForwardedBy;
-use crate::{address, auth, door};
+use crate::decode::{BodyError, Decoded, Limits};
+use crate::plan::Plan;
+use crate::{address, auth, door, protocols};
 
 const ENCODINGS: [Encoding; 4] =
     [Encoding::Identity, Encoding::Gzip, Encoding::Deflate, Encoding::Zstd];
@@ -96,4 +98,26 @@ pub fn head(peer: IpAddr, head: &Head<'_>, trusted_proxies: u8) -> Option<[Optio
     let _site = door::site_of(&uri);
     let by = [ForwardedBy::XForwardedFor, ForwardedBy::Forwarded];
     Some(by.map(|by| address::sender(peer, &headers, trusted_proxies, by)))
+}
+
+/// Takes a body of Plausible's trackers apart.
+///
+/// # Errors
+///
+/// [`BodyError`] if it is no event.
+pub fn plausible<'a>(
+    plan: &Plan,
+    body: &'a [u8],
+    limits: Limits,
+) -> Result<Decoded<'a>, BodyError> {
+    protocols::plausible::decode(plan, body, limits)
+}
+
+/// Takes the query of a pixel apart, and its `Referer` behind the first line break.
+///
+/// # Errors
+///
+/// [`BodyError`] if it is no event.
+pub fn pixel<'a>(plan: &Plan, told: &'a [u8], limits: Limits) -> Result<Decoded<'a>, BodyError> {
+    protocols::pixel::decode(plan, told, limits)
 }

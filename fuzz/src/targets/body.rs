@@ -1,7 +1,9 @@
-//! Bodies: one event, an array, lines, an envelope.
+//! Bodies: one event, an array, lines, an envelope; those of Plausible's trackers; what an image says in its head.
 
 use anonymizer::{RawEvent, Signals};
-use ingest::{BodyError, Limits, Received, Report, Rows, Sending, assemble, decode};
+use ingest::{
+    BodyError, Decoded, Limits, Received, Report, Rows, Sending, assemble, decode, fuzzing,
+};
 use schemas::access::SourceKind;
 
 use crate::fixture::{NOW, PLAN};
@@ -41,11 +43,37 @@ pub(crate) fn envelope(parts: &[u8]) {
     drop(take(&body));
 }
 
-/// Decodes and checks a body; what it says must not repeat what it read.
+/// A body of Plausible's trackers, which is one event of a page or nothing.
+pub(crate) fn plausible(body: &[u8]) {
+    page(fuzzing::plausible(&PLAN, body, LIMITS));
+}
+
+/// Query and `Referer` of a pixel, likewise.
+pub(crate) fn pixel(told: &[u8]) {
+    page(fuzzing::pixel(&PLAN, told, LIMITS));
+}
+
+fn page(decoded: Result<Decoded<'_>, BodyError>) {
+    let Ok(decoded) = decoded.inspect_err(must_not_say) else { return };
+    assert_eq!(decoded.events(), 1, "one event a request");
+    let report = judge(&decoded);
+    let web = PLAN.package().families.iter().position(|family| family.name == "web");
+    for (family, &accepted) in report.accepted.iter().enumerate() {
+        assert!(accepted == 0 || Some(family) == web, "a page sends events of pages");
+    }
+}
+
+/// Decodes and checks a body.
 fn take(body: &[u8]) -> Result<Report, BodyError> {
-    let decoded = decode(&PLAN, body, LIMITS).inspect_err(|error| {
-        must_not_repeat(&format!("{error} {error:?}"));
-    })?;
+    decode(&PLAN, body, LIMITS).inspect_err(must_not_say).map(|decoded| judge(&decoded))
+}
+
+fn must_not_say(error: &BodyError) {
+    must_not_repeat(&format!("{error} {error:?}"));
+}
+
+/// Checks what was decoded, as from any sender; what is said of it must not repeat what was read.
+fn judge(decoded: &Decoded<'_>) -> Report {
     assert!(decoded.events() <= LIMITS.events_max);
     // A site id is public, and asked for here: the only value that a decoded body gives away.
     let _site = decoded.site();
@@ -54,7 +82,7 @@ fn take(body: &[u8]) -> Result<Report, BodyError> {
             let signals = Signals::default();
             let sending = Sending { kind, permitted: None, received, signals };
             let mut rows = Counted(0);
-            let report = assemble(&PLAN, &decoded, &sending, &mut rows);
+            let report = assemble(&PLAN, decoded, &sending, &mut rows);
             let ends = report.accepted_total() + report.refused_total;
             assert_eq!(ends, decoded.events() as u64, "every event ends once");
             assert_eq!(report.accepted_total(), rows.0, "what is accepted is handed on");
@@ -70,7 +98,7 @@ fn take(body: &[u8]) -> Result<Report, BodyError> {
         received: Received::At(NOW),
         signals: Signals::default(),
     };
-    Ok(assemble(&PLAN, &decoded, &sending, &mut Counted(0)))
+    assemble(&PLAN, decoded, &sending, &mut Counted(0))
 }
 
 struct Counted(u64);
