@@ -40,11 +40,11 @@ pub(crate) fn check() -> Outcome {
     let make = |arguments: &[&str]| {
         let mut make = Command::new("make");
         make.current_dir(repository().join("clients/firmware"));
-        run(make.args(["--no-print-directory", "--jobs=2"]).args(arguments))
+        run(make.args(["--no-print-directory", "--jobs=3"]).args(arguments))
     };
     make(&["test"])?;
     make(&["sizes"])?;
-    make(&["fuzz", &format!("SECONDS={FUZZ_S}")])?;
+    make(&["fuzz", "power", &format!("SECONDS={FUZZ_S}")])?;
     let python = format!("PYTHON={}", python::interpreter().display());
     make(&["real", &format!("QUORATE={}", binary.display()), &python])
 }

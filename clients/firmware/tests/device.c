@@ -22,6 +22,11 @@
 
 enum { SECTOR_BYTES = 4096, SECTORS = 16, PROGRAM_BYTES = 8, BATCH_BYTES = 2048 };
 
+/* All that the client and its transport keep in memory, by its page. */
+enum { MEMORY_BYTES_MAX = 4096 };
+typedef char memory_is_enough[sizeof(struct quorate) + sizeof(struct quorate_config) + sizeof(struct sockets) + BATCH_BYTES +
+                                      DEVICE_COMMON_BYTES <= MEMORY_BYTES_MAX ? 1 : -1];
+
 struct file_flash {
     int file;
     uint64_t power;
