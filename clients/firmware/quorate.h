@@ -6,7 +6,8 @@
  * POST /v1/events, handed to a transport of yours. It deliberately knows no socket, no clock, no heap and no operating
  * system: memory, storage, time and transport are the caller's. C99, one header, one source, no allocation at all.
  *
- * One thread: all functions for one `struct quorate` are called from one task, none from an interrupt.
+ * One thread: all functions for one `struct quorate` are called from one task, none from an interrupt, and none but
+ * `quorate_answer_…` from a callback. For C++ too.
  */
 #ifndef QUORATE_H
 #define QUORATE_H

@@ -17,6 +17,8 @@ const GCC: Need<'_> = Need {
     packages: &["gcc", "libc6-dev"],
     works: packages::always,
 };
+const GXX: Need<'_> =
+    Need { names: &["g++"], variable: None, packages: &["g++"], works: packages::always };
 const CLANG: Need<'_> = Need {
     names: &["clang"],
     variable: None,
@@ -50,7 +52,7 @@ pub(crate) fn check() -> Outcome {
 }
 
 fn compilers() -> Outcome {
-    let found = packages::provide(&[&GCC, &CLANG, &MAKE, &ARM])?;
+    let found = packages::provide(&[&GCC, &CLANG, &GXX, &MAKE, &ARM])?;
     let clang = found.get(1).expect("as many are found as are needed");
     // What sanitizers and libFuzzer link is in a package with clang's version in its name.
     let version = output(Command::new(clang).arg("-dumpversion"))?;
