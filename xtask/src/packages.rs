@@ -10,6 +10,10 @@ use std::process::{Command, Stdio};
 
 use crate::shell::{Outcome, fail, run};
 
+/// Says little, waits for another installation that is under way (seconds), and tries a mirror again.
+const OPTIONS: [&str; 7] =
+    ["-qq", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"];
+
 /// A program that a step cannot do without.
 pub(crate) struct Need<'a> {
     /// What it may be called; the first is what the error calls it.
@@ -90,11 +94,10 @@ impl Machine {
             ));
         };
         println!("missing: {programs}; installing {wanted}");
-        let options = ["-qq", "-o", "Dpkg::Use-Pty=0"];
         let why = |why| format!("{why}\nMissing: {programs}; could not install {wanted}.");
-        run(command(&apt, &self.path).args(options).arg("update")).map_err(why)?;
+        run(command(&apt, &self.path).args(OPTIONS).arg("update")).map_err(why)?;
         run(command(&apt, &self.path)
-            .args(options)
+            .args(OPTIONS)
             .args(["install", "--yes", "--no-install-recommends"])
             .args(&packages))
         .map_err(why)?;

@@ -58,7 +58,8 @@ impl Fake {
 
     fn told(&self) -> Vec<String> {
         let told = fs::read_to_string(self.folder.join("told")).unwrap_or_default();
-        told.lines().map(|line| line.trim_start_matches("-qq -o Dpkg::Use-Pty=0 ").into()).collect()
+        let options = OPTIONS.join(" ");
+        told.lines().map(|line| line.replace(&options, "").trim().to_owned()).collect()
     }
 }
 
