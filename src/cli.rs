@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
 use crate::commands::{
-    access, import, init, keyring, policy, query, release, replay, run, sql, status, subject,
-    try_event, version,
+    access, import, init, keyring, notice, policy, query, release, replay, run, sql, status,
+    subject, try_event, version,
 };
 use crate::config::Config;
 use crate::{demo, generate, harden, telemetry};
@@ -54,6 +54,8 @@ enum Command {
     Replay(replay::Args),
     /// The fate of every field of one event, and why; stores nothing.
     Try(try_event::Args),
+    /// What visitors are told: who collects what, why and for how long, made of a policy package.
+    Notice(notice::Args),
     /// Checks a policy package, or forecasts what its statistics will show.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -113,6 +115,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Release => release::run(config()?).await,
         Command::Replay(args) => replay::run(args, config()?).await,
         Command::Try(args) => try_event::run(&args, &config()?),
+        Command::Notice(args) => notice::run(args, cli.config.as_deref()),
         Command::Policy(command) => policy::run(command, cli.config.as_deref()),
         Command::Subject(command) => subject::run(command, config()?).await,
         Command::Keyring(command) => keyring::run(command, &config()?),

@@ -4,6 +4,7 @@ pub mod access;
 pub mod import;
 pub mod init;
 pub mod keyring;
+pub mod notice;
 pub mod policy;
 pub mod query;
 pub mod release;

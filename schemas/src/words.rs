@@ -169,3 +169,9 @@ pub(crate) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
+
+/// A blank instead of what ends a line, steers a terminal, or turns the direction of text around it.
+pub(crate) fn visible(letter: char) -> char {
+    let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if letter.is_control() || turns { ' ' } else { letter }
+}

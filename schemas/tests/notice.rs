@@ -163,9 +163,17 @@ fn a_signal_does_what_the_bases_allow() {
     let notice = notice("tests/notice/clinic");
     let signal = &notice.signals[0];
     assert_eq!((signal.name, notice.signals[1].name), ("Sec-GPC", "DNT"));
-    assert!(signal.means.contains("an objection to site."), "{}", signal.means);
-    assert!(signal.means.contains("refusal of consent to improve"), "{}", signal.means);
-    assert!(signal.means.contains("does not end billing and safety"), "{}", signal.means);
+    assert!(signal.means.contains("an objection to the purpose site."), "{}", signal.means);
+    assert!(
+        signal.means.contains("refusal of consent for the purpose improve"),
+        "{}",
+        signal.means
+    );
+    assert!(
+        signal.means.contains("does not end the purposes billing and safety"),
+        "{}",
+        signal.means
+    );
     let effect = |name: &str| {
         let family = notice.families.iter().find(|family| family.name == name).unwrap();
         family.under_signal.clone()
@@ -174,7 +182,9 @@ fn a_signal_does_what_the_bases_allow() {
         (effect("scan").ends, effect("scan").stands),
         (vec!["improve".to_owned()], vec!["billing".to_owned()])
     );
-    assert!(effect("scan").means.contains("The count of scanners stands, for billing."));
+    assert!(
+        effect("scan").means.contains("The count of scanners stands, for the purpose billing.")
+    );
     assert!(effect("advice").stands.is_empty());
     assert!(effect("advice").means.contains("no pseudonym is kept"));
     assert!(effect("fault").ends.is_empty());

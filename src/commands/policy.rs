@@ -47,7 +47,12 @@ pub fn run(command: PolicyCommand, config: Option<&Path>) -> anyhow::Result<()> 
     }
 }
 
-fn load(dir: Option<PathBuf>, config: Option<&Path>) -> anyhow::Result<Arc<Package>> {
+/// The package in `dir`, else the configured one.
+///
+/// # Errors
+///
+/// With every diagnostic, if it is not valid.
+pub(super) fn load(dir: Option<PathBuf>, config: Option<&Path>) -> anyhow::Result<Arc<Package>> {
     let folder = match dir {
         Some(dir) => Some(dir),
         None => Config::load(config)?.policy,

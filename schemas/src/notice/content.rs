@@ -1,7 +1,7 @@
 //! The sections of a notice, in words for visitors.
 
 use super::document::{Block, Document, Section, Table, Text, term};
-use super::signals::ends;
+use super::signals::{self, ends};
 use super::{FamilyNotice, FieldNotice, Notice, StatisticNotice};
 use crate::load::words::span_text;
 use crate::model::Basis;
@@ -19,7 +19,7 @@ pub(super) fn document(notice: &Notice) -> Document {
             section("what", "What is collected", what(notice)),
             section("never", "What is never taken", never(notice)),
             section("how-long", "For how long", how_long(notice)),
-            section("signals", "Signals of your browser", signals(notice)),
+            section("signals", "Signals of your browser", of_browsers(notice)),
             section("leaves", "What may be read of it", leaves(notice)),
             section("rights", "Your rights", rights(notice)),
             section("not-promised", "What is not promised", not_promised(notice)),
@@ -66,9 +66,10 @@ fn summary(notice: &Notice) -> Vec<Text> {
     lines.push(match (ended.is_empty(), standing.is_empty()) {
         (false, true) => "Global Privacy Control and Do Not Track are honoured.".to_owned(),
         (false, false) => format!(
-            "Global Privacy Control and Do Not Track are honoured, but for {}, which {} on a basis that they do not end.",
+            "Global Privacy Control and Do Not Track are honoured, but for the purpose{} {}: what rests on {} they do not end.",
+            if standing.len() == 1 { "" } else { "s" },
             and(&standing),
-            if standing.len() == 1 { "rests" } else { "rest" },
+            and(&signals::standing(notice.purposes.iter().map(|one| one.basis))),
         ),
         (true, _) => "Global Privacy Control and Do Not Track change nothing here: nothing rests on consent, or on an \
                       interest that you could object to."
@@ -302,8 +303,8 @@ fn how_long(notice: &Notice) -> Vec<Block> {
     ]
 }
 
-fn signals(notice: &Notice) -> Vec<Block> {
-    let lines = notice.signals.iter().map(|signal| term(signal.name, Text::quoted(&signal.means)));
+fn of_browsers(notice: &Notice) -> Vec<Block> {
+    let lines = notice.signals.iter().map(|signal| term(signal.name, signal.means.as_str()));
     let rows = notice.families.iter().map(|family| {
         let effect = &family.under_signal;
         let names =

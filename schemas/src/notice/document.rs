@@ -60,17 +60,6 @@ impl Text {
         self.0.push(Piece::Plain(text.into()));
         self
     }
-
-    /// Words between back quotes become code; for texts that hold no declared text but names.
-    pub(super) fn quoted(text: &str) -> Self {
-        let parts = text.split('`').enumerate().filter(|(_, part)| !part.is_empty());
-        parts.fold(
-            Self::default(),
-            |line, (index, part)| {
-                if index % 2 == 0 { line.plain(part) } else { line.code(part) }
-            },
-        )
-    }
 }
 
 impl From<&str> for Text {

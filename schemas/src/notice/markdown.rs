@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::document::{Block, Document, Piece, Table, Text};
+use crate::words;
 
 /// The whole text.
 pub(super) fn render(document: &Document) -> String {
@@ -73,14 +74,8 @@ fn escape(text: &str) -> String {
                 out.push('\\');
                 out.push(letter);
             }
-            _ => out.push(visible(letter)),
+            _ => out.push(words::visible(letter)),
         }
     }
     out
-}
-
-/// A blank instead of what ends a line, steers a terminal, or turns the direction of text around it.
-pub(super) fn visible(letter: char) -> char {
-    let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if letter.is_control() || turns { ' ' } else { letter }
 }

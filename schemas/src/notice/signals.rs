@@ -17,10 +17,7 @@ pub(super) fn ends(basis: Basis) -> bool {
 pub(super) fn of(package: &Package) -> Vec<Signal> {
     let means = means(package);
     let one = |name, title: &str| Signal { name, means: format!("{title}. {means}") };
-    vec![
-        one("Sec-GPC", "Global Privacy Control, sent as `Sec-GPC: 1`"),
-        one("DNT", "Do Not Track, sent as `DNT: 1`"),
-    ]
+    vec![one("Sec-GPC", "Global Privacy Control"), one("DNT", "Do Not Track")]
 }
 
 fn means(package: &Package) -> String {
@@ -33,31 +30,36 @@ fn means(package: &Package) -> String {
     let stands = named(|basis| !ends(basis));
     let mut text = Vec::new();
     if !objected.is_empty() {
-        text.push(format!("Honoured as an objection to {}.", and(&objected)));
+        text.push(format!("Honoured as an objection to {}.", purpose(&objected)));
     }
     if !withheld.is_empty() {
         text.push(format!(
-            "Honoured as a refusal of consent to {}, even where consent was given on the page.",
-            and(&withheld)
+            "Honoured as a refusal of consent for {}, even where consent was given on the page.",
+            purpose(&withheld)
         ));
     }
     if !stands.is_empty() {
         let verb = if stands.len() == 1 { "rests" } else { "rest" };
         text.push(format!(
             "It does not end {}, which {verb} on {}.",
-            and(&stands),
-            and(&bases(package, |basis| !ends(basis)))
+            purpose(&stands),
+            and(&standing(package.purposes.iter().map(|purpose| purpose.basis)))
         ));
     }
     text.join(" ")
 }
 
-/// Words of the bases that the package uses, each once.
-fn bases(package: &Package, wanted: impl Fn(Basis) -> bool) -> Vec<&'static str> {
+/// `the purpose website`, `the purposes website and improve`.
+fn purpose(names: &[String]) -> String {
+    format!("the purpose{} {}", if names.len() == 1 { "" } else { "s" }, and(names))
+}
+
+/// Words of those bases that no signal ends, each once.
+pub(super) fn standing(bases: impl Iterator<Item = Basis>) -> Vec<&'static str> {
     let mut words = Vec::new();
-    for purpose in package.purposes.iter().filter(|purpose| wanted(purpose.basis)) {
-        if !words.contains(&purpose.basis.name()) {
-            words.push(purpose.basis.name());
+    for basis in bases.filter(|basis| !ends(*basis)) {
+        if !words.contains(&basis.name()) {
+            words.push(basis.name());
         }
     }
     words
@@ -80,7 +82,7 @@ pub(super) fn effect(package: &Package, family: &Family) -> Effect {
     let called = family.contributor.called.replace('_', " ");
     let grain = span_text(family.grain_ms);
     let counted = if contributor.meets(standing) {
-        format!("The count of {called} stands, for {}.", and(&stands))
+        format!("The count of {called} stands, for {}.", purpose(&stands))
     } else {
         format!("The event is in no count of {called}: no pseudonym is kept with it.")
     };
@@ -91,8 +93,8 @@ pub(super) fn effect(package: &Package, family: &Family) -> Effect {
         (true, false) => format!("Nothing changes. {counted}"),
         (false, false) => format!(
             "Fields that are for {} alone are left empty; those for {} are kept. {counted}",
-            and(&ends),
-            and(&stands)
+            purpose(&ends),
+            purpose(&stands)
         ),
     };
     Effect { ends, stands, means }
