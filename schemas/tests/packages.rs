@@ -89,7 +89,7 @@ fn a_web_family_has_short_times_and_fields_of_the_connection() {
     assert!(matches!(campaign.transform, Transform::Utm(Utm::Campaign)));
     assert!(matches!(campaign.kind, Kind::String { pattern: Some(_), .. }));
     let sent: Vec<&str> = web.body_fields().map(|(_, field)| field.name.as_str()).collect();
-    assert_eq!(sent, ["name", "url", "referrer", "engaged", "scroll_depth"]);
+    assert_eq!(sent, ["name", "url", "referrer", "target", "engaged", "scroll_depth"]);
 }
 
 #[test]

@@ -149,11 +149,15 @@ mod tests {
         let line = |name: &str| example.lines.iter().find(|line| line.field == name).unwrap();
         assert_eq!(example.family, "web");
         assert_eq!(line("address").kept, None);
-        // The address of a person stands in the page's URL or in the one that linked to it.
+        // The address of a person stands in the page's URL, in the one that linked to it, or in that of a link.
         let leaks =
             |line: &&Line| line.sent.as_ref().is_some_and(|sent| sent.contains("@mail.example"));
         let leaking = example.lines.iter().find(leaks).expect("such an event is chosen");
-        assert!(["url", "referrer"].contains(&leaking.field.as_str()), "{}", leaking.field);
+        assert!(
+            ["url", "referrer", "target"].contains(&leaking.field.as_str()),
+            "{}",
+            leaking.field
+        );
         let kept = example.lines.iter().filter_map(|line| line.kept.as_ref());
         assert!(kept.clone().count() > 5);
         assert!(!kept.clone().any(|kept| kept.contains('@')));

@@ -38,7 +38,7 @@ pub(super) fn holds(field: &Field) -> Holds {
 
 /// How often an optional field is given at all, 0 to 1.
 pub(super) fn presence(field: &Field) -> f64 {
-    if field.required || holds(field) != Holds::Event {
+    if field.required || is_target(field) || holds(field) != Holds::Event {
         return 1.0;
     }
     let rare = ["error", "fail", "crash"].iter().any(|word| field.name.contains(word));
@@ -88,6 +88,8 @@ pub(super) fn draw(
         Kind::Url { bytes_max } => {
             let url = if is_referrer(field) {
                 REFERRERS[favourite(REFERRERS.len(), random)].to_owned()
+            } else if is_target(field) {
+                TARGETS[favourite(TARGETS.len(), random)].to_owned()
             } else {
                 url(routes, random)
             };
@@ -98,6 +100,11 @@ pub(super) fn draw(
 
 fn is_referrer(field: &Field) -> bool {
     field.name.contains("refer")
+}
+
+/// Whither a link leads that leaves the site.
+fn is_target(field: &Field) -> bool {
+    field.name.contains("target") && matches!(field.kind, Kind::Url { .. })
 }
 
 /// Cuts a text to the longest that is accepted; all texts made here are ASCII.
@@ -263,6 +270,15 @@ const REFERRERS: &[&str] = &[
     "https://lobste.rs/",
     "https://en.wikipedia.org/wiki/Quorum",
     "https://www.ecosia.org/search?q=usage+statistics",
+];
+
+/// Sites that pages link to; a tracker sends no more than that of them.
+const TARGETS: &[&str] = &[
+    "https://github.com",
+    "https://docs.example.org",
+    "https://en.wikipedia.org",
+    "https://www.linkedin.com",
+    "https://www.youtube.com",
 ];
 
 const PAGES: &[&str] = &[

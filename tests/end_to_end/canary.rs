@@ -107,12 +107,14 @@ fn page_view(canaries: &mut Canaries) -> Value {
          &utm_source={campaign}&utm_medium={campaign}&utm_campaign={campaign}#{fragment}"
     );
     let (path, query) = (canaries.word("referrer path"), canaries.word("referrer query"));
+    let link = canaries.word("path of an outbound link");
     json!({
         "type": "web",
         "id": canaries.token("id"),
         "name": canaries.email("value outside a list"),
         "url": url,
         "referrer": format!("https://search.example/{path}?q={query}"),
+        "target": format!("https://docs.example/{link}?q={link}"),
         "engaged": 4_000,
         "scroll_depth": 55,
         canaries.word("undeclared name"): canaries.email("undeclared value"),

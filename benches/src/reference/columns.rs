@@ -16,12 +16,13 @@ use super::lookup::{self, Lookup};
 /// A key is a key: which one does not change what a hash costs.
 const KEY: [u8; 32] = [7; 32];
 
-const TEXTS: [&str; 16] = [
+const TEXTS: [&str; 17] = [
     "family",
     "name",
     "page",
     "hostname",
     "referrer",
+    "target",
     "utm_source",
     "utm_medium",
     "utm_campaign",
@@ -109,6 +110,7 @@ impl Columns {
         let page = event.url.as_ref().and_then(|url| lookup::page(&url.0));
         let referrer = event.referrer.as_ref().and_then(|url| lookup::page(&url.0));
         let agent = (!user_agent.is_empty()).then(|| lookup.agent(user_agent));
+        let target = event.target.as_ref().and_then(|url| lookup::page(&url.0));
         let page = page.as_ref();
         let agent = agent.as_deref();
         let campaign = |index: usize| page.and_then(|page| page.campaign[index].as_deref());
@@ -118,6 +120,7 @@ impl Columns {
             page.map(|page| page.path.as_str()),
             page.map(|page| page.host.as_str()),
             referrer.as_ref().map(|page| page.host.as_str()),
+            target.as_ref().map(|page| page.host.as_str()),
             campaign(0),
             campaign(1),
             campaign(2),

@@ -50,6 +50,8 @@ pub(super) struct Event<'a> {
     pub(super) url: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) referrer: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub(super) target: Option<Text<'a>>,
     #[serde(default)]
     pub(super) engaged: Option<i64>,
     #[serde(default)]
