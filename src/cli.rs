@@ -56,7 +56,7 @@ enum Command {
     Try(try_event::Args),
     /// What visitors are told: who collects what, why and for how long, made of a policy package.
     Notice(notice::Args),
-    /// Checks a policy package, or forecasts what its statistics will show.
+    /// Checks a policy package, forecasts what its statistics will show, or exports its event types.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// One person: erase, leave out, or show that nothing is stored.

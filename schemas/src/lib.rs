@@ -9,6 +9,7 @@ pub mod columns;
 mod describe;
 pub mod diagnostic;
 mod expected;
+pub mod export;
 pub mod forecast;
 pub mod model;
 pub mod notice;

@@ -1,11 +1,11 @@
-//! `quorate policy`: checks a package, or forecasts what its statistics will show.
+//! `quorate policy`: checks a package, forecasts what its statistics will show, or exports its event types.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
-use schemas::Package;
 use schemas::forecast::{forecast, table};
+use schemas::{Package, export};
 
 use crate::commands::print;
 use crate::config::Config;
@@ -27,6 +27,24 @@ pub enum PolicyCommand {
         #[arg(long)]
         contributors: Option<u64>,
     },
+    /// Prints the event types of a package as source text, for those who send.
+    #[command(subcommand)]
+    Export(ExportCommand),
+}
+
+/// Languages of senders.
+#[derive(Subcommand)]
+pub enum ExportCommand {
+    /// Declarations for the tracker: `types/events.d.ts`.
+    Typescript {
+        /// Folder of the package; without it the configured one.
+        dir: Option<PathBuf>,
+    },
+    /// A C99 header for the client for devices: structs, and functions that record them.
+    CHeader {
+        /// Folder of the package; without it the configured one.
+        dir: Option<PathBuf>,
+    },
 }
 
 /// Runs a command about packages.
@@ -43,6 +61,12 @@ pub fn run(command: PolicyCommand, config: Option<&Path>) -> anyhow::Result<()> 
                     anyhow::anyhow!("the package declares no fleet: say `--contributors 300`")
                 })?;
             print(&table(&forecasts))
+        }
+        PolicyCommand::Export(ExportCommand::Typescript { dir }) => {
+            print(&export::typescript(load(dir, config)?.as_ref()))
+        }
+        PolicyCommand::Export(ExportCommand::CHeader { dir }) => {
+            print(&export::c_header(load(dir, config)?.as_ref()))
         }
     }
 }

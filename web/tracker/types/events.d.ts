@@ -3,23 +3,7 @@
 /** Purposes that a visitor can agree or object to. */
 export type Purpose = "website" | "improve";
 
-/** Contributors are visitors, told by the visit. */
-export interface Web {
-  /** what happened: a page view, an engagement report, or an event of your own; anything else is counted as `other` */
-  name:
-    | "pageview" | "engagement" | "signup" | "login" | "download" | "outbound_link" | "search" | "form" | "purchase"
-    | "video" | "error" | "other" | (string & {});
-  /** address of the page; only what is made of it below is kept */
-  url?: string | null;
-  /** site that linked to the page */
-  referrer?: string | null;
-  /** time the page was in front and in use; milliseconds, 0 to 3600000 */
-  engaged?: number | null;
-  /** how much of the page was seen, in percent; a whole number, 0 to 100 */
-  scroll_depth?: number | null;
-}
-
-/** Contributors are devices, told by `serial_number`. */
+/** One record of use of a device or of an installed program. Contributors are devices, told by `serial_number`. */
 export interface DeviceUsage {
   /** serial number of the device or installation; at most 64 bytes */
   serial_number?: string | null;
@@ -35,8 +19,26 @@ export interface DeviceUsage {
   error?: string | null;
 }
 
+/** One page view, or something else that happened on a page. Contributors are visitors, told by the visit. */
+export interface Web {
+  /** what happened: a page view, an engagement report, or an event of your own; anything else is counted as `other` */
+  name:
+    | "pageview" | "engagement" | "signup" | "login" | "download" | "outbound_link" | "search" | "form" | "purchase"
+    | "video" | "error" | "other" | (string & {});
+  /** address of the page; only what is made of it below is kept */
+  url?: string | null;
+  /** site that linked to the page */
+  referrer?: string | null;
+  /** site that an outbound link leads to */
+  target?: string | null;
+  /** time the page was in front and in use; milliseconds, 0 to 3600000 */
+  engaged?: number | null;
+  /** how much of the page was seen, in percent; a whole number, 0 to 100 */
+  scroll_depth?: number | null;
+}
+
 /** Families by the `type` of their events. */
 export interface Families {
-  web: Web;
   device_usage: DeviceUsage;
+  web: Web;
 }
