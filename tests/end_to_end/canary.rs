@@ -206,30 +206,40 @@ impl Sender<'_> {
     }
 }
 
+/// Beginnings of user agents.
+const AGENTS: [&str; 3] =
+    ["Mozilla/5.0 (X11; Linux) Chrome/141.0 Safari/537.36", "Mozilla/5.0 (iPhone)", ""];
+
+/// Everything that a browser and a proxy add.
+fn of_a_browser(canaries: &mut Canaries, agent: &str) -> Vec<(&'static str, String)> {
+    let agent = format!("{agent} {}Bot/1.0", canaries.token("user agent"));
+    let forwarded =
+        format!("{}, {}", canaries.address("claimed address"), canaries.address("address"));
+    vec![
+        ("Origin", ORIGIN.to_owned()),
+        ("Content-Type", "text/plain".to_owned()),
+        ("User-Agent", agent),
+        ("X-Forwarded-For", forwarded),
+        ("Forwarded", format!("for={}", canaries.address("address in another header"))),
+        ("X-Real-IP", canaries.address("address in another header")),
+        ("Referer", format!("{ORIGIN}/{}?q={}", canaries.word("path"), canaries.word("referer"))),
+        ("Cookie", format!("id={}", canaries.token("cookie"))),
+        ("Accept-Language", format!("{}-DK, da;q=0.5", canaries.token("language"))),
+        ("X-Request-Id", canaries.token("another header")),
+    ]
+}
+
+fn borrowed<'h>(headers: &'h [(&'static str, String)]) -> Vec<(&'h str, &'h str)> {
+    headers.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
 /// As pages do: a beacon, with everything that a browser adds.
 fn post_as_a_page(sender: &mut Sender<'_>, canaries: &mut Canaries) {
     let site = format!("/v1/events?site={SITE}&visitor={}", canaries.word("query of the target"));
-    for agent in ["Mozilla/5.0 (X11; Linux) Chrome/141.0 Safari/537.36", "Mozilla/5.0 (iPhone)", ""]
-    {
-        let agent = format!("{agent} {}Bot/1.0", canaries.token("user agent"));
-        let forwarded =
-            format!("{}, {}", canaries.address("claimed address"), canaries.address("address"));
-        let headers = [
-            ("Origin", ORIGIN.to_owned()),
-            ("Content-Type", "text/plain".to_owned()),
-            ("User-Agent", agent),
-            ("X-Forwarded-For", forwarded),
-            ("Forwarded", format!("for={}", canaries.address("address in another header"))),
-            ("X-Real-IP", canaries.address("address in another header")),
-            ("Referer", format!("{ORIGIN}/?q={}", canaries.word("referer"))),
-            ("Cookie", format!("id={}", canaries.token("cookie"))),
-            ("Accept-Language", format!("{}-DK, da;q=0.5", canaries.token("language"))),
-            ("X-Request-Id", canaries.token("another header")),
-        ];
-        let headers: Vec<(&str, &str)> =
-            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for agent in AGENTS {
+        let headers = of_a_browser(canaries, agent);
         let events = json!([page_view(canaries), page_view(canaries)]);
-        assert_eq!(sender.post(&site, &headers, events.to_string().as_bytes()), 202);
+        assert_eq!(sender.post(&site, &borrowed(&headers), events.to_string().as_bytes()), 202);
     }
     let foreign = format!("https://{}.example", canaries.token("foreign origin"));
     let headers = [("Origin", &*foreign), ("Content-Type", "text/plain")];
@@ -237,6 +247,86 @@ fn post_as_a_page(sender: &mut Sender<'_>, canaries: &mut Canaries) {
     assert!(sender.post(&site, &headers, body.as_bytes()) >= 400);
     let unknown = format!("/v1/events?site={}", canaries.word("unknown site"));
     assert!(sender.post(&unknown, &[("Origin", ORIGIN)], body.as_bytes()) >= 400);
+}
+
+/// As Plausible's trackers do, old and new; gives how many events were accepted.
+fn post_as_plausible(sender: &mut Sender<'_>, canaries: &mut Canaries) -> u64 {
+    let target = format!("/api/event?visitor={}", canaries.word("query of the target"));
+    let properties = |canaries: &mut Canaries| {
+        json!({
+            "title": canaries.email("property"),
+            canaries.word("name of a property"): canaries.token("property"),
+            "address": canaries.address("address in a property"),
+            "url": format!("https://files.example/{}", canaries.word("link")),
+            "user": { "email": canaries.email("nested property") },
+        })
+    };
+    let mut accepted = Vec::new();
+    for _ in 0..2 {
+        let page = page_view(canaries);
+        accepted.push(json!({
+            "n": canaries.email("value outside a list"),
+            "u": page["url"],
+            "d": format!("{SITE},{}", canaries.word("second site")),
+            "r": page["referrer"],
+            "p": properties(canaries),
+            "$": { "amount": canaries.number("amount"), "currency": canaries.token("currency") },
+            "v": canaries.number("version"),
+            "sd": canaries.number("depth"),
+            "e": canaries.number("time"),
+            canaries.word("undeclared name"): canaries.email("undeclared value"),
+        }));
+    }
+    accepted[1]["p"] = properties(canaries).to_string().into();
+    let (path, token) = (canaries.word("path in a fragment"), canaries.token("fragment"));
+    let route = format!("{ORIGIN}/#/{KEPT}/{path}/{token}?q={}", canaries.word("fragment"));
+    accepted.push(json!({ "n": "pageview", "d": SITE, "u": route, "h": 1 }));
+    for (event, agent) in accepted.iter().zip(AGENTS) {
+        let headers = of_a_browser(canaries, agent);
+        assert_eq!(sender.post(&target, &borrowed(&headers), event.to_string().as_bytes()), 202);
+    }
+    let wrong = [
+        json!({ "n": "pageview", "d": SITE, "u": canaries.email("no URL") }).to_string(),
+        json!({ "n": { "is": canaries.email("object for a text") }, "d": SITE }).to_string(),
+        json!({ "d": SITE, "u": accepted[0]["u"] }).to_string(),
+        json!({ "n": "pageview", "d": canaries.word("unknown site") }).to_string(),
+        format!("{{\"n\":\"{}\"", canaries.email("unfinished body")),
+        format!("{{\"n\":1,\"n\":\"{}\"}}", canaries.email("name twice")),
+        canaries.email("text for a body"),
+    ];
+    for body in &wrong {
+        let headers = of_a_browser(canaries, AGENTS[0]);
+        assert!(sender.post(&target, &borrowed(&headers), body.as_bytes()) >= 400, "{body}");
+    }
+    accepted.len() as u64
+}
+
+/// As images do; gives how many were accepted.
+fn look_at_images(sender: &mut Sender<'_>, canaries: &mut Canaries) -> u64 {
+    let mut look = |canaries: &mut Canaries, site: &str, more: &[(&str, &str)]| {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("site", site).extend_pairs(more);
+        query.append_pair(&canaries.word("undeclared name"), &canaries.email("undeclared value"));
+        let mut headers = of_a_browser(canaries, AGENTS[1]);
+        // An image is asked for without these.
+        headers.retain(|(name, _)| !matches!(*name, "Origin" | "Content-Type"));
+        let target = format!("/v1/pixel.gif?{}", query.finish());
+        sender.keep(http::send(sender.service.events, "GET", &target, &borrowed(&headers), b""))
+    };
+    let page = page_view(canaries);
+    let url = page["url"].as_str().unwrap();
+    let name = canaries.email("value outside a list");
+    let purpose = canaries.word("purpose");
+    let told = [("url", url), ("name", name.as_str()), ("consent", purpose.as_str())];
+    assert_eq!(look(canaries, SITE, &told), 200);
+    // Then the page is that of `Referer`.
+    assert_eq!(look(canaries, SITE, &[]), 200);
+    let wrong = canaries.email("no URL");
+    assert_eq!(look(canaries, SITE, &[("url", &wrong)]), 400);
+    assert_eq!(look(canaries, SITE, &[("url", url), ("url", &wrong)]), 400);
+    let unknown = canaries.word("unknown site");
+    assert_eq!(look(canaries, &unknown, &[("url", url)]), 401);
+    2
 }
 
 /// As devices and servers do: objects, lists, lines, envelopes, mixed with what is refused.
@@ -392,6 +482,8 @@ fn nothing_that_was_sent_is_found_in_anything_that_came_out() {
     let service = place.start();
     let mut sender = Sender { place: &place, service: &service, answers: 0 };
     post_as_a_page(&mut sender, &mut canaries);
+    let elsewhere =
+        post_as_plausible(&mut sender, &mut canaries) + look_at_images(&mut sender, &mut canaries);
     post_under_keys(&mut sender, &mut canaries);
     post_nonsense(&mut sender, &mut canaries);
     for path in ["/metrics", "/status"] {
@@ -404,9 +496,13 @@ fn nothing_that_was_sent_is_found_in_anything_that_came_out() {
 
     // They arrived: rows of all doors are there, and refusals of every kind were counted.
     let books = search::outcomes(&place.data());
-    // Page views, an envelope of two, a single one, two among refused ones (twice, the second time as
+    // Page views, those that came on other ways, an envelope of two, a single one, two among refused ones (twice, the second time as
     // duplicates), one with a strange type, and the import.
-    assert_eq!(books["stored"], 6 + 2 + 1 + 2 + 1 + 2 * IMPORT_DAYS.unsigned_abs(), "{books:?}");
+    assert_eq!(
+        books["stored"],
+        6 + elsewhere + 2 + 1 + 2 + 1 + 2 * IMPORT_DAYS.unsigned_abs(),
+        "{books:?}"
+    );
     assert_eq!(books["duplicate"], 2, "{books:?}");
     for reason in REASONS {
         assert!(books.contains_key(reason), "{reason}: {books:?}");

@@ -309,6 +309,12 @@ async fn nothing_is_acknowledged_that_the_log_did_not_take() {
         assert_eq!((answer.status, answer.error().as_str()), (503, "unavailable"));
         assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
     }
+    let page = [("Origin", "https://shop.example")];
+    let body = r#"{"d":"shop","u":"https://shop.example/"}"#;
+    let tracked = house.send("POST", "/api/event", &page, body).await;
+    assert_eq!((tracked.status, tracked.error().as_str()), (503, "unavailable"));
+    let image = house.send("GET", "/v1/pixel.gif?site=shop", &page, "").await;
+    assert_eq!((image.status, image.header("retry-after")), (503, Some("5")));
     assert!(!house.server.ready());
     assert!(house.server.stats().is_empty());
     assert!(house.server.families().iter().all(|status| status.refused.is_empty()));
