@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use arrow::util::pretty::pretty_format_batches;
 use disclosure::{Error, releases};
 use schemas::time::{DAY_MS, HOUR_MS, Millis};
@@ -311,9 +313,10 @@ fn weeks() -> Vec<Row> {
             let mut row = Row::new(&time, below(24));
             row.epoch = 700 + i32::from(below(9) == 0);
             row.contributor = row.contributor.filter(|_| below(8) > 0);
-            row.version =
-                [Some("3.8"), Some("3.8"), Some("3.9"), Some("4.0"), None][below(5) as usize];
-            row.country = [Some("DK"), Some("DK"), Some("SE"), None][below(4) as usize];
+            row.version = [Some("3.8"), Some("3.8"), Some("3.9"), Some("4.0"), None]
+                [usize::try_from(below(5)).unwrap()];
+            row.country =
+                [Some("DK"), Some("DK"), Some("SE"), None][usize::try_from(below(4)).unwrap()];
             row.duration = (below(5) > 0).then(|| 100 * below(40) as i64);
             row.error = (below(6) == 0).then_some("E042");
             rows.push(row);
@@ -325,7 +328,7 @@ fn weeks() -> Vec<Row> {
 #[tokio::test]
 async fn periods_computed_together_are_what_they_are_by_themselves() {
     let package = package(MANY, 4, 1);
-    let (together, alone) = (Store::new(package.clone()), Store::new(package));
+    let (together, alone) = (Store::new(Arc::clone(&package)), Store::new(package));
     together.add(&weeks()).await;
     alone.add(&weeks()).await;
     let now = at("2024-06-30");
