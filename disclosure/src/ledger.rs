@@ -73,6 +73,16 @@ pub async fn releases(root: &Path, statistic: Option<&str>) -> Result<Vec<Releas
     }
 }
 
+/// Number of the last commit to the ledger; none before the first. Reads names of files and nothing else: while it stays
+/// the same, so does what [`releases`] gives.
+///
+/// # Errors
+///
+/// [`Error::Folder`].
+pub fn last_commit(root: &Path) -> Result<Option<u64>, Error> {
+    table::last_commit(root, RELEASES)
+}
+
 /// The ledger as one releaser saw it last: what others append meanwhile makes its own next append fail.
 pub(crate) struct Ledger(DeltaTable);
 
@@ -236,6 +246,18 @@ mod tests {
         ledger.record(&[line("c")]).await.unwrap();
         assert_eq!(ledger.releases().await.unwrap(), [line("a"), line("b"), line("c")]);
         assert_eq!(releases(folder.path(), Some("b")).await.unwrap(), [line("b")]);
+    }
+
+    #[tokio::test]
+    async fn each_commit_has_another_number() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(last_commit(folder.path()).unwrap(), None);
+        let mut ledger = Ledger::open(folder.path()).await.unwrap();
+        let made = last_commit(folder.path()).unwrap().unwrap();
+        ledger.record(&[line("a")]).await.unwrap();
+        let first = last_commit(folder.path()).unwrap().unwrap();
+        ledger.record(&[line("b")]).await.unwrap();
+        assert_eq!([first, last_commit(folder.path()).unwrap().unwrap()], [made + 1, made + 2]);
     }
 
     #[tokio::test]

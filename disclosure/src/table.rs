@@ -1,5 +1,6 @@
 //! Delta tables in a folder each: opening, making, appending.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +31,23 @@ pub async fn open(root: &Path, name: &str) -> Result<Option<DeltaTable>, Error> 
     let table = DeltaTable::try_from_url(address(&folder)?).await.map_err(Error::store(name))?;
     // A log folder without a first version is a table that somebody is making.
     Ok(table.version().is_some().then_some(table))
+}
+
+/// Number of the last commit to the table in the folder `name` of `root`, by the names in its log; none where there is no
+/// commit.
+pub(crate) fn last_commit(root: &Path, name: &str) -> Result<Option<u64>, Error> {
+    let log = root.join(name).join("_delta_log");
+    let entries = match std::fs::read_dir(&log) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        entries => entries.map_err(|source| failed(&log, source))?,
+    };
+    let mut last = None;
+    for entry in entries {
+        let file = entry.map_err(|source| failed(&log, source))?.file_name();
+        let number = file.to_str().and_then(|name| name.strip_suffix(".json"));
+        last = last.max(number.and_then(|number| number.parse().ok()));
+    }
+    Ok(last)
 }
 
 /// The rows of an open table, for a plan.

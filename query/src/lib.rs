@@ -10,6 +10,7 @@ mod describe;
 mod encode;
 mod error;
 mod http;
+mod ledger;
 mod live;
 mod policy;
 mod privacy;

@@ -17,13 +17,14 @@ use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, cast, ident, lit};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use disclosure::statistic::{GROUPING, HIDDEN, PERIOD_END, PERIOD_START, table_schema};
-use disclosure::{Release, releases, table};
+use disclosure::{Release, table};
 use futures::TryStreamExt;
 use schemas::columns::timestamp;
 use schemas::model::{Mechanism, Package, Statistic};
 use schemas::time::Millis;
 
 use crate::answer::NOTE;
+use crate::ledger::Ledger;
 use crate::request::{Resolved, resolve};
 use crate::{Answer, Description, NONE, Privacy, QueryError, Request};
 
@@ -40,7 +41,7 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 pub struct Statistics {
     pub(crate) package: Arc<Package>,
     statistics_root: PathBuf,
-    ledger_root: PathBuf,
+    ledger: Ledger,
     runtime: Arc<RuntimeEnv>,
 }
 
@@ -59,7 +60,7 @@ impl Statistics {
             .with_disk_manager_builder(disk)
             .build_arc()
             .expect("an environment without files opens none");
-        Self { package, statistics_root, ledger_root, runtime }
+        Self { package, statistics_root, ledger: Ledger::new(ledger_root), runtime }
     }
 
     /// Every declared statistic, in order of name.
@@ -68,7 +69,7 @@ impl Statistics {
     ///
     /// [`QueryError::Unavailable`].
     pub async fn list(&self) -> Result<Vec<Description>, QueryError> {
-        let released = releases(&self.ledger_root, None).await?;
+        let released = self.ledger.releases().await?;
         let describe = |statistic: &Statistic| {
             let own = released.iter().filter(|release| release.statistic == statistic.name);
             let complete_until = complete_until(own).map(|time| time.to_string());
@@ -84,11 +85,13 @@ impl Statistics {
     /// A [`QueryError`] that says what is declared; [`QueryError::Unavailable`]; [`QueryError::TooMuch`].
     pub async fn answer(&self, request: &Request) -> Result<Answer, QueryError> {
         let resolved = resolve(&self.package, request)?;
-        let released = releases(&self.ledger_root, Some(&resolved.statistic.name)).await?;
+        let lines = self.ledger.releases().await?;
+        let name = &resolved.statistic.name;
+        let released = lines.iter().filter(|release| release.statistic == *name);
         let (rows, mut hidden_in) = self.rows(&resolved).await?;
         let grouping = resolved.grouping_text();
         // Of a period all of whose groups are hidden there is no row to say so, only a line of the ledger.
-        let hidden = released.iter().filter(|release| release.hidden.contains(&grouping));
+        let hidden = released.clone().filter(|release| release.hidden.contains(&grouping));
         let asked = hidden
             .map(|release| release.period.start)
             .filter(|start| resolved.between.is_none_or(|(from, to)| (from..to).contains(start)));
@@ -97,7 +100,7 @@ impl Statistics {
             rows,
             by: resolved.by(),
             contributors: resolved.family.contributor.called.clone(),
-            complete_until: complete_until(released.iter()),
+            complete_until: complete_until(released),
             privacy: privacy([resolved.statistic], !hidden_in.is_empty()),
             hidden_in: Some(hidden_in.into_iter().collect()),
         })
@@ -154,8 +157,8 @@ impl Statistics {
         Ok(tables)
     }
 
-    pub(crate) async fn released(&self) -> Result<Vec<Release>, QueryError> {
-        Ok(releases(&self.ledger_root, None).await?)
+    pub(crate) async fn released(&self) -> Result<Arc<Vec<Release>>, QueryError> {
+        self.ledger.releases().await
     }
 }
 

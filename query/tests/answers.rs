@@ -4,8 +4,10 @@
 
 mod fixture;
 
+use std::sync::Arc;
+
 use arrow::util::pretty::pretty_format_batches;
-use fixture::support::at;
+use fixture::support::{Row, at};
 use fixture::{statistics, store};
 use query::{Answer, QueryError, Request, Statistics, bars, table};
 
@@ -88,6 +90,40 @@ async fn an_answer_names_the_periods_in_which_something_is_hidden() {
     assert_eq!(hidden_in(&day("2024-05-15", "2024-05-16")).await, (1, vec![]));
     assert_eq!(hidden_in(r#"{"from": "active_devices", "by": ["product"]}"#).await, (4, vec![]));
     assert_eq!(hidden_in(r#"{"from": "never"}"#).await, (0, vec![]));
+}
+
+#[tokio::test]
+async fn the_ledger_is_read_again_when_somebody_appends_to_it() {
+    let store = store().await;
+    let statistics = statistics(&store);
+    let total = r#"{"from": "active_devices"}"#;
+    assert_eq!(ask(&statistics, total).await.unwrap().complete_until, Some(at("2024-05-17")));
+    // Without another commit its files are not looked into.
+    let ledger = store.root("ledger").join("releases");
+    let files = std::fs::read_dir(&ledger).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files.filter(|path| path.extension().is_some()).collect();
+    let away = |path: &std::path::PathBuf| path.with_extension("away");
+    files.iter().for_each(|path| std::fs::rename(path, away(path)).unwrap());
+    assert_eq!(ask(&statistics, total).await.unwrap().complete_until, Some(at("2024-05-17")));
+    files.iter().for_each(|path| std::fs::rename(away(path), path).unwrap());
+    let rows: Vec<_> = (0..20).map(|device| Row::new("2024-05-17T10:00:00Z", device)).collect();
+    store.add(&rows).await;
+    let now = at("2024-05-19T06:00:00Z");
+    store.disclosure().release_closed(now, &|_| now).await.unwrap();
+    let answer = ask(&statistics, total).await.unwrap();
+    assert_eq!((answer.complete_until, answer.rows.num_rows()), (Some(at("2024-05-18")), 3));
+}
+
+/// A crash between the two commits of a release leaves rows without a line: what they say of hidden groups is told.
+#[tokio::test]
+async fn rows_without_a_line_in_the_ledger_say_what_is_hidden() {
+    let store = store().await;
+    let (tables, nowhere) = (store.root("statistics"), store.root("nowhere"));
+    let statistics = Statistics::new(Arc::clone(&store.package), tables, nowhere);
+    let by = r#"{"from": "active_devices", "by": ["product", "version"]}"#;
+    let answer = ask(&statistics, by).await.unwrap();
+    assert_eq!(answer.hidden_in, Some(vec![at("2024-05-16")]));
+    assert!(answer.privacy.hidden_groups);
 }
 
 #[tokio::test]
