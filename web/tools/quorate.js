@@ -43,6 +43,19 @@ export async function init() {
     async status() {
       return (await fetch(`${this.operator}/status`)).json();
     },
+    async live() {
+      return (await fetch(`${this.query}/v1/live`, { headers: { authorization: `Bearer ${this.token}` } })).json();
+    },
+    /** Counts of one source, as soon as `isThere` says so of them, at the latest after ten seconds. */
+    async source(name, isThere = () => true) {
+      for (let tries = 0; ; tries++) {
+        const found = (await this.status()).sources.find(({ source }) => source === name);
+        if ((found && isThere(found)) || tries === 100) return found;
+        await new Promise((done) => setTimeout(done, 100));
+      }
+    },
+    /** Waits until the service has looked at its registry again, which it does every second. */
+    reloaded: () => new Promise((done) => setTimeout(done, 1_500)),
     /** `words` follow `quorate run`. */
     async start(...words) {
       child = spawn(binary, ["--config", file, "run", ...words], { stdio: "ignore" });

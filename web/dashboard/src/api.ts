@@ -130,7 +130,7 @@ export interface Outcomes {
   stored: number;
   duplicate: number;
   expired: number;
-  suppressed?: number;
+  suppressed: number;
   refused: Record<string, number>;
   notes: Record<string, number>;
 }
@@ -166,6 +166,8 @@ export interface Policy {
     rounding: number | null;
     mechanism: string;
   }[];
+  /** Counts of `outcomes` are rounded down to a multiple of this; a reason or note that is there had at least one. */
+  rounding: number;
   keys: Keys[];
   outcomes: Outcomes[];
 }

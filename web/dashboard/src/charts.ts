@@ -26,6 +26,7 @@ export interface Drawing {
 const TOP = 12;
 const BOTTOM = 28;
 
+type Gap = Picture["gaps"][number];
 type Dated = Point & { line: Line; previous: Point | undefined };
 
 function cleaned(chart: Element, summary: string): Element {
@@ -45,6 +46,8 @@ export function overTime({ picture, lines, compare, width, height, summary, tick
   const points: Dated[] = lines.flatMap((line) =>
     line.group.points.map((point, index) => ({ ...point, line, previous: compare ? line.group.before[index] : undefined })),
   );
+  // A value stands at the beginning of its period, so what is missing is shaded around that.
+  const middle = ({ start }: { start: number }) => start - picture.length / 2;
   const one = lines.length === 1 ? lines[0]! : undefined;
   const before = compare && one ? one.group.before : [];
   const uncertain = points.filter(({ low, high }) => low !== undefined && high !== undefined);
@@ -53,7 +56,7 @@ export function overTime({ picture, lines, compare, width, height, summary, tick
   const colour = (point: Dated) => point.line.colour;
   const marks: Plot.Markish[] = [
     // Behind one line its whole gaps; under several a strip, since each has gaps of its own.
-    Plot.rectX(picture.gaps, { x1: "start", x2: "end", fill: one ? "var(--gap)" : "var(--missing)", insetTop: one ? 0 : height - TOP - BOTTOM - 5 }),
+    Plot.rectX(picture.gaps, { x1: middle, x2: ({ end }: Gap) => middle({ start: end }), fill: one ? "var(--gap)" : "var(--missing)", insetTop: one ? 0 : height - TOP - BOTTOM - 5 }),
     Plot.ruleY([0], { stroke: "var(--axis)" }),
     Plot.areaY(uncertain, { x: "start", y1: "low", y2: "high", z: (point: Dated) => point.line.label, fill: colour, fillOpacity: 0.18 }),
     Plot.lineY(before, { x: "start", y: "value", stroke: "var(--before)", strokeWidth: 1.5, strokeDasharray: "2 4" }),
@@ -119,7 +122,7 @@ export function spark(picture: Picture, group: Group, width: number, height: num
 }
 
 /** Counts of moments just passed, as bars. */
-export function moments(values: { time: number; count: number }[], width: number, height: number, summary: string): Element {
+export function moments(values: { time: number; count: number }[], step: number, width: number, height: number, summary: string): Element {
   const chart = Plot.plot({
     className: "plot",
     width,
@@ -129,7 +132,7 @@ export function moments(values: { time: number; count: number }[], width: number
     marginTop: 8,
     marginBottom: 8,
     x: { axis: null, type: "band", padding: 0.25, domain: values.map(({ time }) => time) },
-    y: { grid: true, label: null, ticks: 3, domain: [0, Math.max(4, ...values.map(({ count }) => count))], nice: true },
+    y: { grid: true, label: null, ticks: 3, domain: [0, Math.max(2 * step, ...values.map(({ count }) => count))], nice: true },
     marks: [Plot.ruleY([0], { stroke: "var(--axis)" }), Plot.barY(values, { x: "time", y: "count", fill: "var(--accent)" })],
   });
   return cleaned(chart, summary);

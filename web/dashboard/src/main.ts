@@ -30,10 +30,10 @@ function signOut(why?: string): void {
 
 async function enter(token: string, byHand = true): Promise<void> {
   const candidate = new Api(token);
-  statistics = await candidate.statistics();
-  api = candidate;
   // Needed by every page that follows: fetched while the first answers are awaited.
   void import("./charts");
+  statistics = await candidate.statistics();
+  api = candidate;
   session.token = token;
   show();
   if (byHand) document.querySelector<HTMLElement>("#main")?.focus();
@@ -87,7 +87,8 @@ function show(why?: string): void {
   shown = here;
 }
 
-addEventListener("hashchange", () => show());
+// Who is signed out keeps the form, what stands in it, and why; the address is looked at when somebody signs in.
+addEventListener("hashchange", () => api && show());
 
 const known = session.token;
 if (known === null) show();

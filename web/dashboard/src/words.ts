@@ -93,7 +93,7 @@ export function changed(now: number | null, before: number | null): string | nul
 
 /** A value of a dimension: a country by its name. */
 export function group(name: string, text: string): string {
-  if (text === NONE) return "none";
+  if (text === NONE) return name === "country" ? "unknown" : "none";
   if (name === "country" && /^[A-Z]{2}$/.test(text)) return regions.of(text) ?? text;
   if (name === "language" && /^[a-z]{2,3}(-[A-Za-z]+)?$/.test(text)) return languages.of(text) ?? text;
   return text;
@@ -139,9 +139,11 @@ const REASONS: Record<string, string> = {
   wrong_type: "a value of another type",
   out_of_range: "a number out of its range",
   too_long: "longer than declared",
+  not_listed: "none of the declared values",
   wrong_form: "not of the declared form",
   refused_content: "content that is never taken",
   not_permitted: "not permitted to this sender",
+  unreadable: "sealed by another build or package",
 };
 
 /** Why an event was refused. */

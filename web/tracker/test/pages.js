@@ -1,6 +1,7 @@
-// A site and a collector to try the tracker on. The collector answers as the door of Quorate does, and keeps what it got;
-// with QUORATE (the binary) it hands everything on to a real one, so that a test can ask what became of it.
+// Sites to try trackers on. `open` gives one with a collector that answers as the door of Quorate does, and keeps what it
+// got; `site` gives one alone, for a service.
 import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 
 const script = readFileSync(new URL("../dist/quorate.js", import.meta.url));
@@ -14,7 +15,31 @@ const page = (collector, attributes, content) => `<!doctype html><html lang="en"
 <script defer src="${collector}/quorate.js" data-site="shop" ${attributes}></script>
 <body><h1>A page</h1>${content}</body></html>`;
 
-export async function open({ forward } = {}) {
+/** A site that answers every path with one page, `/start.js` with a script, and `/modules/` with packages as npm has them. */
+export async function site({ html, script, policy }) {
+  const modules = new URL("../../node_modules/", import.meta.url);
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url, "http://site");
+    const send = (type, body) => {
+      response.writeHead(200, { "content-type": type, "content-security-policy": policy });
+      response.end(body);
+    };
+    if (pathname === "/favicon.ico") return response.writeHead(204).end();
+    if (pathname === "/start.js") return send("text/javascript", script);
+    if (!pathname.startsWith("/modules/")) return send("text/html", html);
+    // Bundlers find what is imported without its ending.
+    const name = pathname.slice("/modules/".length).replace(/(\.js)?$/, ".js");
+    send("text/javascript", await readFile(new URL(name, modules)));
+  });
+  const url = `http://www.shop.example:${await listen(server)}`;
+  const close = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { url, close };
+}
+
+export async function open() {
   const requests = [];
   const collector = createServer(async (request, response) => {
     const chunks = [];
@@ -26,13 +51,12 @@ export async function open({ forward } = {}) {
       return response.end(pathname === "/index.js" ? module : script);
     }
     requests.push({ method: request.method, url: request.url, headers: request.headers, body: body && JSON.parse(body) });
-    const answer = forward ? await forward(request, body) : { status: 202, body: "{}" };
-    response.writeHead(answer.status, {
+    response.writeHead(202, {
       "content-type": "application/json",
       "access-control-allow-origin": request.headers.origin ?? "",
       "access-control-allow-credentials": "true",
     });
-    response.end(answer.body);
+    response.end("{}");
   });
   const collectorPort = await listen(collector);
   const stats = `http://stats.example:${collectorPort}`;

@@ -34,19 +34,19 @@ export function live(main: HTMLElement, place: Place, failed: (error: unknown) =
       total = accepted;
       // The tables are drawn anew, unless somebody is in them.
       if (!said.contains(document.activeElement) || said.childElementCount === 0) fill(said, drawing(now, chart));
-      await draw();
+      await draw(now.rounding);
     } catch (error) {
       if (!left.aborted) failed(error);
     }
   };
-  const draw = async () => {
+  const draw = async (rounding: number) => {
     const width = Math.floor(chart.getBoundingClientRect().width);
     if (width === 0) return;
     const { moments } = await import("../charts");
     const start = Date.now() - (BARS - history.length) * EVERY_MS - history.length * EVERY_MS;
     const padded = Array.from({ length: BARS - history.length }, (_, index) => ({ time: start + index, count: 0 }));
     const recent = history.reduce((all, { count }) => all + count, 0);
-    chart.replaceChildren(moments([...padded, ...history], width, 140, `Events accepted every ${EVERY_MS / 1_000} seconds: ${recent} since this page was opened.`));
+    chart.replaceChildren(moments([...padded, ...history], rounding, width, 140, `Events accepted every ${EVERY_MS / 1_000} seconds: ${recent} since this page was opened.`));
   };
   const timer = setInterval(() => void look(), EVERY_MS);
   left.addEventListener("abort", () => clearInterval(timer));
@@ -62,12 +62,21 @@ function drawing(now: Live, chart: HTMLElement): Child {
   refused.sort((a, b) => b.count - a.count);
   const label = (family: string | null) => family ?? "of no family";
   const number = (count: number, any: boolean) => h("td", { class: "number" }, words.rounded(count, any, rounding));
+  const none = () => h("td", { class: "number none" }, "–");
+  const recent = families.reduce((sum, { recent }) => sum + recent, 0);
   const last =
     now.last_event === null
       ? ["No event has arrived since the service started. ", h("a", { href: linkTo({ page: "setup" }) }, "Send one")]
       : `The last event came after ${time.moment(Date.parse(now.last_event))}.`;
   return [
-    h("section", { class: "panel", "aria-labelledby": "now" }, h("h2", { id: "now" }, "Accepted, every five seconds"), chart, h("p", { class: "about" }, last)),
+    h(
+      "section",
+      { class: "panel", "aria-labelledby": "now" },
+      h("h2", { id: "now" }, "Now"),
+      h("p", { class: "figure" }, h("strong", {}, words.rounded(recent, families.some(({ any }) => any), rounding)), h("span", { class: "about" }, " events accepted in the last 15 minutes")),
+      chart,
+      h("p", { class: "about" }, "A bar every five seconds since this page was opened. ", last),
+    ),
     h(
       "section",
       { class: "panel", "aria-labelledby": "families" },
@@ -85,10 +94,9 @@ function drawing(now: Live, chart: HTMLElement): Child {
               "tr",
               {},
               h("th", { scope: "row" }, label(family)),
-              number(accepted, any),
-              number(recent, any),
+              family === null ? [none(), none()] : [number(accepted, any), number(recent, any)],
               number(Object.values(refused).reduce((sum, count) => sum + count, 0), Object.keys(refused).length > 0),
-              number(undeclared, any),
+              family === null ? none() : number(undeclared, any),
             ),
           ),
         ),

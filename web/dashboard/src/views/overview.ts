@@ -92,5 +92,6 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
 function notes(statistic: Statistic, privacy: Privacy, who: string): Node {
   const until = statistic.complete_until && time.moment(Date.parse(statistic.complete_until));
   const closes = statistic.closes_at && `the next ${time.periods(statistic.every, 1)} closes ${time.distance(Date.parse(statistic.closes_at), Date.now())}`;
-  return h("p", { class: "foot" }, h("span", { class: "badge" }, words.protection(privacy, who)), until && ` · complete until ${until}`, closes && ` · ${closes}`);
+  const when = [until && `complete until ${until}`, closes].filter(Boolean).join(" · ");
+  return h("div", { class: "foot" }, h("p", { class: "badge" }, words.protection(privacy, who)), h("p", {}, words.sentence(when)));
 }

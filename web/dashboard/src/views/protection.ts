@@ -1,7 +1,7 @@
 // For who has to answer for it: what is collected, why, for how long, and what became of it. From the package and the
 // ledger alone; it prints as a document.
 
-import type { Keys, Outcomes, Policy, PolicyFamily } from "../api";
+import type { Keys, Policy, PolicyFamily } from "../api";
 import { type Child, h, wide } from "../dom";
 import { type Place, asked } from "../shell";
 import * as time from "../time";
@@ -13,6 +13,10 @@ const NOTES: Record<string, string> = {
   signal_gpc: "events under Sec-GPC",
   signal_dnt: "events under DNT",
   undeclared: "fields dropped because nobody declared them",
+  clock_unknown: "events with a clock that could not be believed",
+  otherwise: "values counted as “other”",
+  erased: "rows removed because somebody was erased",
+  lost_frames: "sealed files that could not be read",
 };
 
 export function protection(main: HTMLElement, place: Place, failed: (error: unknown) => void): string {
@@ -34,7 +38,7 @@ export function protection(main: HTMLElement, place: Place, failed: (error: unkn
     signals(policy),
     policy.families.map((family) => collected(family)),
     leaves(policy),
-    outcomes(policy.outcomes),
+    outcomes(policy),
     keys(policy.keys),
   ]).catch(failed);
   return "Data protection";
@@ -117,21 +121,22 @@ function leaves({ statistics }: Policy): Node {
   return section("leaves", "What may leave: all that a reader can see", table("Statistics", ["Statistic", "Every", "Protected by"], rows));
 }
 
-function outcomes(all: Outcomes[]): Node {
+function outcomes({ outcomes: all, rounding }: Policy): Node {
   const rows = all.map(({ family, received, stored, duplicate, refused, expired, suppressed }): Child[] => {
     const refusals = Object.values(refused).reduce((sum, count) => sum + count, 0);
-    return [family ?? "of no family", ...[received, stored, duplicate, refusals, expired, suppressed ?? 0].map(words.count)];
+    return [family ?? "of no family", words.rounded(received, true, rounding), ...[stored, duplicate, refusals, expired, suppressed].map(words.count)];
   });
   const reasons = new Map<string, number>();
   for (const [reason, count] of all.flatMap(({ refused }) => Object.entries(refused))) reasons.set(reason, (reasons.get(reason) ?? 0) + count);
   const notes = all.flatMap(({ family, notes }) =>
-    Object.entries(notes).flatMap(([note, count]) => (count > 0 && NOTES[note] ? [`${family ?? "of no family"}: ${words.count(count)} ${NOTES[note]}`] : [])),
+    Object.entries(notes).flatMap(([note, count]) => (NOTES[note] ? [`${family ?? "of no family"}: ${words.rounded(count, true, rounding)} ${NOTES[note]}`] : [])),
   );
   return section(
     "outcomes",
     "What became of every event",
+    h("p", { class: "about" }, `Of everything that was ever received, from the ledger. Counts are rounded down to a multiple of ${rounding}.`),
     table("Outcomes", ["Family", "Received", "Stored", "Second copies", "Refused", "Expired", "Suppressed"], rows, 1),
-    reasons.size > 0 && table("Refused, by reason", ["Refused, by reason", "Events"], [...reasons].sort((a, b) => b[1] - a[1]).map(([reason, count]) => [words.sentence(words.reason(reason)), words.count(count)]), 1),
+    reasons.size > 0 && table("Refused, by reason", ["Refused, by reason", "Events"], [...reasons].sort((a, b) => b[1] - a[1]).map(([reason, count]) => [words.sentence(words.reason(reason)), words.rounded(count, true, rounding)]), 1),
     notes.length > 0 && h("ul", { class: "plain about" }, notes.map((text) => h("li", {}, text))),
   );
 }

@@ -42,7 +42,7 @@ export function setup(main: HTMLElement, place: Place, failed: (error: unknown) 
       const has = now.last_event !== null;
       if (has !== arrived || (has && !waiting.contains(document.activeElement))) fill(waiting, arrival(now, has, statistics));
       if (has && arrived === false) announce("The first event has arrived.");
-      if (now.ingest !== door) fill(snippets, ways(now.ingest));
+      if (now.ingest !== door) fill(snippets, ways(now.ingest, new Set(statistics.map(({ family }) => family))));
       door = now.ingest;
       arrived = has;
       if (rounds++ % ROUNDS === ROUNDS - 1) await place.refresh();
@@ -96,7 +96,8 @@ function arrival(now: Live, has: boolean, statistics: Statistic[]): Child {
   ];
 }
 
-function ways(door: string): Child {
+/** Ways to send what families of the package are made of. */
+function ways(door: string, families: Set<string>): Child {
   const way = (id: string, title: string, about: Child, steps: [string, string][]) =>
     h(
       "section",
@@ -107,15 +108,26 @@ function ways(door: string): Child {
         h("div", { class: "code" }, h("div", { class: "head" }, h("h3", {}, label), copyButton("Copy", () => text)), h("pre", { tabindex: 0, role: "region", "aria-label": label }, h("code", {}, text))),
       ),
     );
+  const others = [...families].filter((family) => family !== "web");
+  const example = others.includes("device_usage")
+    ? `{"type":"device_usage","id":"1","serial_number":"S-000417","product":"scanner","version":"3.8.1"}`
+    : `{"type":"${others[0]}","id":"1"}`;
   return [
-    way("site", "A web site", "No cookie, and no identifier in the browser.", [
-      ["Allow the site, once", "quorate source add www.example.org --kind site --origin https://www.example.org"],
-      ["In each page", `<script defer src="${door}/quorate.js" data-site="www.example.org"></script>`],
-    ]),
-    way("device", "A device or a program", ["The key is shown once, by ", h("code", {}, "quorate init"), " or ", h("code", {}, "quorate source add"), "."], [
-      ["Make a key", "quorate source add my-product --kind device"],
-      ["Send", [`curl ${door}/v1/events \\`, `  -H "Authorization: Bearer $KEY" \\`, `  -d '{"type":"device_usage","id":"1","serial_number":"S-000417","product":"scanner","version":"3.8.1"}'`].join("\n")],
-    ]),
+    families.has("web") &&
+      way("site", "A web site", "Less than 1,000 bytes: page views, links that lead away, time in use. No cookie, and no identifier in the browser.", [
+        ["Allow the site, once", "quorate source add www.example.org --kind site --origin https://www.example.org"],
+        ["In each page", `<script defer src="${door}/quorate.js" data-site="www.example.org"></script>`],
+      ]),
+    others.length > 0 &&
+      way("device", "A device or a program", ["The key is shown once, by ", h("code", {}, "quorate init"), " or ", h("code", {}, "quorate source add"), ". Fields are those that the policy declares: ", h("a", { href: linkTo({ page: "protection" }) }, "Data protection"), " lists them."], [
+        ["Make a key", "quorate source add my-product --kind device"],
+        ["Send", [`curl ${door}/v1/events \\`, `  -H "Authorization: Bearer $KEY" \\`, `  -d '${example}'`].join("\n")],
+      ]),
+    others.includes("device_usage") &&
+      way("firmware", "Firmware", ["C99, one header and one source, no heap; what it recorded survives a power loss. It posts to ", h("code", {}, `${door}/v1/events`), " under a key like the one above, over a transport of yours: ", h("code", {}, "clients/firmware"), "."], [
+        ["Types of your events, from the policy", "quorate policy export c-header > device_usage.h"],
+        ["Record and send", [`device_usage_record(&client, &(struct device_usage){.product = "scanner", .version = "3.8.1"}, tick_ms());`, "uint32_t sleep_ms = quorate_step(&client, tick_ms());"].join("\n")],
+      ]),
     way("history", "What happened before", "Events of the past, from a file with a time in each line.", [["Import", "quorate import events.ndjson"]]),
     way("pretend", "Only a look", "A store with made-up events, on this machine.", [["Try", "quorate demo"]]),
   ];

@@ -32,7 +32,7 @@ export function signIn(enter: (token: string) => Promise<void>, why?: string): N
   return h(
     "section",
     { class: "alone" },
-    h("h1", {}, "Statistics, and nobody in them"),
+    h("h1", {}, "Sign in to the statistics"),
     h("p", {}, "What is counted here is shown only where enough people or devices took part."),
     h(
       "form",

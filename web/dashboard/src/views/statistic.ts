@@ -302,7 +302,7 @@ function breakdown({ place, own, by, measure, answer }: Content, found: Picture,
       { class: "about explain" },
       found.hidden > 0
         ? `Something is missing in ${found.hidden} of ${found.periods} ${time.periods(own.every, 2)}. ${words.missing(answer.privacy, who)} So groups need not add up to the total.`
-        : `Nothing is missing in this span. ${words.missing(answer.privacy, who)}`,
+        : `Nothing is missing in this span. ${answer.privacy.min_contributors === undefined ? "" : words.missing(answer.privacy, who)}`,
     ),
   );
 }
