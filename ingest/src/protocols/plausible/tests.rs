@@ -104,6 +104,20 @@ fn what_holds_no_properties_costs_nothing_but_itself() {
 }
 
 #[test]
+fn a_click_on_a_link_says_where_to_and_other_events_do_not() {
+    for p in [r#"{"url":"https://b.example/x"}"#, r#""{\"url\":\"https://b.example/x\"}""#] {
+        let click = format!(r#"{{"p":{p},"n":"Outbound Link: Click"}}"#);
+        assert_eq!(fields(&click), ["name=outbound_link", "target=https://b.example/x"]);
+        assert_eq!(undeclared(&click), 0);
+        let download = format!(r#"{{"n":"File Download","p":{p}}}"#);
+        assert_eq!(
+            (fields(&download), undeclared(&download)),
+            (vec!["name=download".to_owned()], 1)
+        );
+    }
+}
+
+#[test]
 fn a_site_is_the_first_of_a_list() {
     for (d, site) in
         [("a.example,b.example", "a.example"), ("a.example", "a.example"), (",b", ""), ("", "")]
