@@ -99,7 +99,9 @@ impl Machine {
         run(command(&apt, &self.path)
             .args(OPTIONS)
             .args(["install", "--yes", "--no-install-recommends"])
-            .args(&packages))
+            .args(&packages)
+            // A line for each of hundreds of files; what goes wrong is told elsewhere.
+            .stdout(Stdio::null()))
         .map_err(why)?;
         println!("installed: {wanted}");
         Ok(())
