@@ -194,6 +194,41 @@ fn headers_of_odd_packages_compile() {
     }
 }
 
+/// One event with the longest value of each kind, written by the client itself.
+#[test]
+fn the_longest_event_fits_to_the_byte() {
+    let fields = [
+        field("free", "type = \"string(10)\", transform = \"drop\""),
+        field("form", "type = \"string(8)\", pattern = \"[a-z]{1,8}\""),
+        field("release", "type = \"version\""),
+        field("page", "type = \"url\", transform = \"path\""),
+        field("below", "type = \"integer\", range = [-100, 99]"),
+        field("share", "type = \"float\", range = [-0.5, 9.9999999]"),
+        field("huge", "type = \"float\", range = [0.0, 1e300]"),
+        field("at", "type = \"timestamp\", transform = { truncate = \"1 day\" }"),
+        field("on", "type = \"boolean\""),
+        field("word", "type = [\"short\", \"q\\\"\\\"q\"]"),
+    ];
+    let package = load(vec![policy("Example Ltd"), family("probe", "", &fields.concat())]);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("events.h"), export::c_header(&package)).unwrap();
+    let source = folder.path().join("main.c");
+    std::fs::write(&source, include_str!("export/longest.c")).unwrap();
+    let program = folder.path().join("longest");
+    let client = repository().join("clients/firmware");
+    let output = Command::new("cc")
+        .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-I"])
+        .arg(&client)
+        .args([&source, &client.join("quorate.c")])
+        .arg("-o")
+        .arg(&program)
+        .output()
+        .expect("this test needs a C compiler by the name of `cc`: install gcc or clang");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(&program).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
 #[test]
 fn what_is_odd_has_a_name_and_keeps_its_word() {
     let package = load(odd());

@@ -11,8 +11,6 @@ use crate::words;
 const GUARD: &str = "QUORATE_GENERATED_EVENTS_H";
 /// Longest line.
 const COLUMNS: usize = 120;
-/// The last millisecond of the year 9999: the largest that the service takes.
-const TIMESTAMP_MAX: &str = "253402300799999";
 
 /// How declarations become C; stands at the head of every header.
 const RULES: &str = " *
@@ -306,7 +304,8 @@ impl Member {
                 format!("quorate_write_integer(writer, {name}, {value}, {min}, {max});")
             }
             Kind::Timestamp => {
-                format!("quorate_write_integer(writer, {name}, {value}, 0, {TIMESTAMP_MAX});")
+                let last = longest::TIMESTAMP_MAX;
+                format!("quorate_write_integer(writer, {name}, {value}, 0, {last});")
             }
             Kind::Float { min, max } => {
                 format!("quorate_write_float(writer, {name}, {value}, {min:?}, {max:?});")

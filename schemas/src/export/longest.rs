@@ -8,8 +8,10 @@ use crate::model::{Kind, Pattern};
 pub(super) const VERSION_BYTES: usize = 4 * 9 + 3 + 64;
 /// `\u0001`: what one byte of a text becomes at worst.
 const ESCAPED: usize = 6;
-/// Decimal places of a float, and the dot.
-const DECIMALS: usize = 7;
+/// The last millisecond of the year 9999: the largest that the service takes.
+pub(super) const TIMESTAMP_MAX: i64 = 253_402_300_799_999;
+/// The client writes no larger float.
+const FLOAT_MAX: f64 = 999_999_999_999_999.0;
 
 /// A value of that kind, with its quotes.
 pub(super) fn value(kind: &Kind) -> usize {
@@ -26,11 +28,11 @@ pub(super) fn value(kind: &Kind) -> usize {
             min.to_string().len().max(max.to_string().len())
         }
         Kind::Float { min, max } => {
-            let whole = |bound: f64| format!("{:.0}", bound.clamp(-1e15, 1e15).trunc()).len();
-            1 + whole(*min).max(whole(*max)) + DECIMALS
+            let written = |bound: f64| format!("{:.6}", bound.clamp(-FLOAT_MAX, FLOAT_MAX)).len();
+            written(*min).max(written(*max))
         }
         Kind::Boolean => 5,
-        Kind::Timestamp => i64::MIN.to_string().len(),
+        Kind::Timestamp => TIMESTAMP_MAX.to_string().len(),
     }
 }
 
@@ -87,7 +89,7 @@ mod tests {
     #[test]
     fn values_are_as_long_as_they_can_be() {
         assert_eq!(value(&Kind::Duration { unit_ms: 1, min: -5, max: 3_600_000 }), 7);
-        assert_eq!(value(&Kind::Float { min: -1.5, max: 99.0 }), "-99.000000".len());
+        assert_eq!(value(&Kind::Float { min: -1.5, max: 99.0 }), "-1.500000".len());
         let values = ["a\"".to_owned(), "abc".to_owned()];
         assert_eq!(value(&Kind::Enum { values: values.into(), otherwise: None }), 5);
         assert_eq!(name("type"), 7);

@@ -43,8 +43,8 @@ fn summary(notice: &Notice) -> Vec<Text> {
     let counted = and(&counted(notice));
     lines.push(match notice.statistics.iter().map(|one| one.min_contributors).min() {
         Some(least) => format!(
-            "What {counted} do is counted, not followed: all that anybody can read are statistics of groups of at least \
-             {least}, and never a single event."
+            "What {counted} do is counted, not followed: what can be read are statistics of groups of at least {least}, \
+             and counts of all events together, never a single one."
         ),
         None => format!("Events of {counted} are collected. No statistic of them is declared, so nobody can read any."),
     });
@@ -331,12 +331,15 @@ fn of_browsers(notice: &Notice) -> Vec<Block> {
 
 fn leaves(notice: &Notice) -> Vec<Block> {
     if notice.statistics.is_empty() {
-        return vec![paragraph("Nothing: no statistic is declared, and nobody reads events.")];
+        return vec![paragraph(
+            "No statistic is declared, and nobody reads events: how many came in all together is all that can be read.",
+        )];
     }
     let rows = notice.statistics.iter().map(statistic);
     vec![
         paragraph(
-            "Nobody reads events. These statistics are all that can be read; each is computed once, when its period is over.",
+            "Nobody reads events. Each of these statistics is computed once, when its period is over. Beside them can only be \
+             read how many events of each kind came in all together, and what became of them.",
         ),
         Block::Table(Table {
             caption: "Statistics".to_owned(),
@@ -371,7 +374,7 @@ fn rights(notice: &Notice) -> Vec<Block> {
         ),
         term(
             "Erase",
-            "have your events deleted, in tables and in what is still encrypted, and be left out from then on. A receipt that names nobody shows that it was done.",
+            "have your events deleted, in tables and in what is still encrypted, and be left out from then on: for that a keyed hash of what you are told apart by is kept. A receipt that names nobody shows that it was done.",
         ),
     ];
     if has(&[Basis::LegitimateInterest, Basis::PublicInterest]) {

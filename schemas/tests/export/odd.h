@@ -296,7 +296,7 @@ struct odd {
     bool told;
 };
 
-#define ODD_BYTES 61934
+#define ODD_BYTES 61927
 
 static inline void odd_write(const struct odd *event, struct quorate_writer *writer)
 {
