@@ -22,6 +22,9 @@ const CC: Need<'_> = Need {
     packages: &["gcc", "libc6-dev"],
     works: packages::always,
 };
+/// What the page tells people to type, typed.
+const CURL: Need<'_> =
+    Need { names: &["curl"], variable: None, packages: &["curl"], works: packages::always };
 const MAKE: Need<'_> =
     Need { names: &["make"], variable: None, packages: &["make"], works: packages::always };
 
@@ -29,7 +32,7 @@ const MAKE: Need<'_> =
 pub(crate) fn check() -> Outcome {
     let binary = built_binary()?;
     node()?;
-    let found = packages::provide(&[&CHROMIUM, &CC, &MAKE])?;
+    let found = packages::provide(&[&CHROMIUM, &CURL, &CC, &MAKE])?;
     let chromium = found.first().expect("as many are found as are needed");
     let npm = |arguments: &[&str]| {
         let mut npm = Command::new("npm");
