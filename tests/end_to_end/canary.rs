@@ -369,31 +369,49 @@ fn post_under_keys(sender: &mut Sender<'_>, canaries: &mut Canaries) {
     }
 }
 
-/// As the page does, and as visitors do who want to know: everything that the port of readers tells.
-fn read_everything(sender: &mut Sender<'_>) {
-    let (statistics, bearer) =
-        (sender.service.statistics, format!("Bearer {}", sender.place.token));
+/// As the page does, and as visitors do who want to know: everything that the port of readers tells. What it is asked
+/// with is nobody's business either.
+fn read_everything(sender: &mut Sender<'_>, canaries: &mut Canaries) {
+    let statistics = sender.service.statistics;
+    let bearer = format!("Bearer {}", sender.place.token);
     let write_key = format!("Bearer {}", sender.place.device_key);
+    let mut ask = |path: &str, authorization: Option<&str>| {
+        let path = format!("{path}?q={}", canaries.token("query of a reader"));
+        let from = [
+            ("User-Agent", format!("{}Bot/1.0", canaries.token("user agent of a reader"))),
+            ("X-Forwarded-For", canaries.address("address of a reader")),
+            ("Referer", format!("https://wiki.example/{}", canaries.word("referer of a reader"))),
+        ];
+        let mut headers: Vec<_> = from.iter().map(|(name, value)| (*name, &**value)).collect();
+        headers.extend(authorization.map(|text| ("Authorization", text)));
+        let answer = http::send(statistics, "GET", &path, &headers, b"");
+        let json = serde_json::from_str(&answer.body()).unwrap_or(Value::Null);
+        (sender.keep(answer), json)
+    };
     for path in ["/v1/live", "/v1/policy", "/v1/statistics"] {
-        for (authorization, status) in [(Some(&bearer), 200), (None, 401), (Some(&write_key), 403)]
-        {
-            let headers: Vec<_> =
-                authorization.map(|text| ("Authorization", text.as_str())).into_iter().collect();
-            let answer = http::send(statistics, "GET", path, &headers, b"");
-            assert_eq!(sender.keep(answer), status, "{path}");
-        }
+        let answers = [Some(&*bearer), None, Some(&*write_key)].map(|text| ask(path, text).0);
+        assert_eq!(answers, [200, 401, 403], "{path}");
     }
     for path in ["/", "/privacy", "/assets/index.js"] {
-        assert_eq!(sender.keep(http::send(statistics, "GET", path, &[], b"")), 200, "{path}");
+        assert_eq!(ask(path, None).0, 200, "{path}");
     }
-    let headers = [("Authorization", bearer.as_str())];
-    let live = http::send(statistics, "GET", "/v1/live", &headers, b"").json();
+    let live = ask("/v1/live", Some(&bearer)).1;
     assert!(live["last_event"].is_string(), "the door counted what it took: {live}");
-    let policy = http::send(statistics, "GET", "/v1/policy", &headers, b"").json();
+    let policy = ask("/v1/policy", Some(&bearer)).1;
     let refused = |one: &Value| one["refused"].get("unknown_type").is_some();
     assert!(policy["outcomes"].as_array().unwrap().iter().any(refused), "{policy}");
     let uses: Vec<_> = policy["keys"].as_array().unwrap().iter().map(|one| &one["use"]).collect();
     assert!(uses.contains(&&json!("seal")) && uses.contains(&&json!("pseudonym")), "{policy}");
+
+    let unknown = format!("/v1/{}", canaries.token("unknown path of a reader"));
+    assert_eq!(sender.keep(http::send(statistics, "GET", &unknown, &[], b"")), 404);
+    let wrong = format!("Bearer qr_{}", canaries.token("wrong token"));
+    let headers = [("Authorization", &*wrong)];
+    assert_eq!(sender.keep(http::send(statistics, "GET", "/v1/live", &headers, b"")), 401);
+    let headers = [("Authorization", &*bearer)];
+    let question = format!(r#"{{"from":"{}"}}"#, canaries.word("unknown statistic"));
+    let answer = http::send(statistics, "POST", "/v1/query", &headers, question.as_bytes());
+    assert_eq!(sender.keep(answer), 400);
 }
 
 /// What is no request that anybody should send.
@@ -489,7 +507,7 @@ fn nothing_that_was_sent_is_found_in_anything_that_came_out() {
     for path in ["/metrics", "/status"] {
         assert_eq!(sender.keep(service.operator(path)), 200);
     }
-    read_everything(&mut sender);
+    read_everything(&mut sender, &mut canaries);
     let status = place.print(&["status"]);
     std::fs::write(place.outputs().join("status.txt"), status).unwrap();
     service.stop();
