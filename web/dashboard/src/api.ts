@@ -120,6 +120,8 @@ export interface PolicyFamily {
   gone_after_ms: number;
   grain_ms: number;
   late_ms: number;
+  /** What becomes of an event under a signal that is honoured. */
+  under_signal: { means: string };
   fields: PolicyField[];
 }
 

@@ -31,11 +31,15 @@ type Dated = Point & { line: Line; previous: Point | undefined };
 
 function cleaned(chart: Element, summary: string): Element {
   chart.querySelectorAll("style").forEach((style) => style.remove());
-  // Plot names each mark for assistive technology; within an image nothing has a name.
-  for (const mark of chart.querySelectorAll<SVGElement>("[aria-label]")) {
-    mark.dataset.mark = mark.getAttribute("aria-label") ?? "";
-    mark.removeAttribute("aria-label");
-  }
+  // Plot names each mark for assistive technology, and does so again where a pointer moves; within an image nothing has a name.
+  const unname = () => {
+    for (const mark of chart.querySelectorAll<SVGElement>("[aria-label]")) {
+      mark.dataset.mark = mark.getAttribute("aria-label") ?? "";
+      mark.removeAttribute("aria-label");
+    }
+  };
+  unname();
+  new MutationObserver(unname).observe(chart, { childList: true, subtree: true });
   chart.setAttribute("role", "img");
   chart.setAttribute("aria-label", summary);
   return chart;
@@ -47,7 +51,8 @@ export function overTime({ picture, lines, compare, width, height, summary, tick
     line.group.points.map((point, index) => ({ ...point, line, previous: compare ? line.group.before[index] : undefined })),
   );
   // A value stands at the beginning of its period, so what is missing is shaded around that.
-  const middle = ({ start }: { start: number }) => start - picture.length / 2;
+  const domain = domainOf(picture);
+  const middle = (time: number) => Math.min(Math.max(time - picture.length / 2, domain[0]), domain[1]);
   const one = lines.length === 1 ? lines[0]! : undefined;
   const before = compare && one ? one.group.before : [];
   const uncertain = points.filter(({ low, high }) => low !== undefined && high !== undefined);
@@ -56,7 +61,7 @@ export function overTime({ picture, lines, compare, width, height, summary, tick
   const colour = (point: Dated) => point.line.colour;
   const marks: Plot.Markish[] = [
     // Behind one line its whole gaps; under several a strip, since each has gaps of its own.
-    Plot.rectX(picture.gaps, { x1: middle, x2: ({ end }: Gap) => middle({ start: end }), fill: one ? "var(--gap)" : "var(--missing)", insetTop: one ? 0 : height - TOP - BOTTOM - 5 }),
+    Plot.rectX(picture.gaps, { x1: ({ start }: Gap) => middle(start), x2: ({ end }: Gap) => middle(end), fill: one ? "var(--gap)" : "var(--missing)", insetTop: one ? 0 : height - TOP - BOTTOM - 5 }),
     Plot.ruleY([0], { stroke: "var(--axis)" }),
     Plot.areaY(uncertain, { x: "start", y1: "low", y2: "high", z: (point: Dated) => point.line.label, fill: colour, fillOpacity: 0.18 }),
     Plot.lineY(before, { x: "start", y: "value", stroke: "var(--before)", strokeWidth: 1.5, strokeDasharray: "2 4" }),
@@ -73,6 +78,8 @@ export function overTime({ picture, lines, compare, width, height, summary, tick
         fill: "var(--surface)",
         stroke: "var(--axis)",
         fontSize: 13,
+        // On a phone it has half of the width at most.
+        lineWidth: width < 500 ? 9 : 20,
       }),
     ),
   ];
@@ -85,7 +92,7 @@ export function overTime({ picture, lines, compare, width, height, summary, tick
     marginRight: 12,
     marginTop: TOP,
     marginBottom: BOTTOM,
-    x: { type: "utc", domain: [picture.from, picture.to - (picture.periods > 1 ? picture.length : 0)], label: null, ticks: width / 90 },
+    x: { type: "utc", domain, label: null, ticks: width / 90 },
     y: { grid: true, zero: true, domain: [0, Math.max(...values) || 1], nice: true, label: null, ticks: 4, tickFormat: tick },
     color: { type: "identity" },
     marks,
@@ -96,6 +103,11 @@ export function overTime({ picture, lines, compare, width, height, summary, tick
 function isLone(points: Dated[], index: number): boolean {
   const is = (point: Dated | undefined) => point !== undefined && point.line === points[index]!.line && point.value !== null;
   return is(points[index]) && !is(points[index - 1]) && !is(points[index + 1]);
+}
+
+/** From the beginning of the first period to that of the last. */
+function domainOf({ from, to, length, periods }: Picture): [number, number] {
+  return [from, to - (periods > 1 ? length : 0)];
 }
 
 /** A line without axes, for a first look. */
@@ -110,12 +122,12 @@ export function spark(picture: Picture, group: Group, width: number, height: num
     height,
     margin: 3,
     axis: null,
-    x: { type: "utc", domain: [picture.from, picture.to - (picture.periods > 1 ? picture.length : 0)] },
+    x: { type: "utc", domain: domainOf(picture) },
     y: { zero: true },
     marks: [
       Plot.areaY(group.points, { x: "start", y1: 0, y2: "value", fill: "var(--accent)", fillOpacity: 0.1 }),
-      Plot.lineY(group.points, { ...fits, stroke: "var(--accent)", strokeWidth: 2 }),
-      Plot.dot(alone, { ...fits, fill: "var(--accent)", r: 1.5 }),
+      Plot.lineY(group.points, { ...fits, stroke: "var(--accent)", strokeWidth: picture.periods > 200 ? 1 : 2 }),
+      Plot.dot(alone, { ...fits, fill: "var(--accent)", r: picture.periods > 45 ? 1.5 : 3 }),
     ],
   });
   return cleaned(chart, summary);

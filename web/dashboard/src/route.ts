@@ -15,7 +15,7 @@ export interface View {
 }
 
 export const DAYS = [7, 30, 90, 365];
-const LAST = 90;
+const LAST = 30;
 
 export function parse(hash: string): View {
   const [path = "", query = ""] = hash.replace(/^#\/?/, "").split("?", 2);

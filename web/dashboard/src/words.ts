@@ -65,6 +65,7 @@ export function value({ unit }: Column, number: number): string {
 
 /** The same, as short as the axis of a chart needs it. */
 export function tick({ unit }: Column, number: number): string {
+  if (number === 0) return "0";
   if (unit === "share") return percent.format(number);
   if (unit === "ms") {
     if (number < 1_000) return `${whole.format(number)} ms`;

@@ -21,9 +21,9 @@ const row = (day, values) => ({ period_start: `${day}T00:00:00Z`, period_end: ne
 const view = (span, more = {}) => ({ page: "overview", span, compare: true, ...more });
 
 test("a view survives its address", () => {
-  for (const hash of ["#/overview", "#/s/visitors?by=country&measure=visitors&last=30&only=DK", "#/s/usage?by=product%2Cfeature&from=2026-01-01&to=2026-02-01&compare=no", "#/live", "#/setup", "#/s/visitors?by="])
+  for (const hash of ["#/overview", "#/s/visitors?by=country&measure=visitors&last=90&only=DK", "#/s/usage?by=product%2Cfeature&from=2026-01-01&to=2026-02-01&compare=no", "#/live", "#/setup", "#/s/visitors?by="])
     assert.equal(route.format(route.parse(hash)), hash);
-  assert.deepEqual(route.parse("#/s/x?last=-1&from=2026-02-01&to=2026-01-01").span, { last: 90 });
+  assert.deepEqual(route.parse("#/s/x?last=-1&from=2026-02-01&to=2026-01-01").span, { last: 30 });
   assert.equal(route.parse("#nonsense?%").page, "overview");
 });
 

@@ -114,6 +114,7 @@ export const POLICY = {
       gone_after_ms: 3 * DAY,
       grain_ms: DAY / 24,
       late_ms: DAY / 12,
+      under_signal: { means: "Of the event nothing is kept but that it happened." },
       fields: [
         { name: "url", about: "address of the page", category: "usage", source: "event", kept: null, purposes: ["website"], expires: null },
         { name: "country", about: "country the visitor is in", category: "location", source: "address", kept: "country", purposes: ["website"], expires: "2027-12-31T00:00:00Z" },

@@ -88,7 +88,7 @@ test("what was sent is what is seen", async (t) => {
   const groups = () => page.locator("table.groups tbody tr").evaluateAll((rows) => rows.map((row) => [row.querySelector("a").textContent, row.querySelector("td").textContent]));
 
   await t.test("groups and totals are those that were sent, and small groups are told to be missing", async () => {
-    await visit("#/s/usage?by=product&measure=devices");
+    await visit("#/s/usage?by=product&measure=devices&last=90");
     assert.deepEqual(await groups(), [["scanner", "40"], ["viewer", "25"]]);
     await page.getByText("Something is missing in 2 of 90 days. Groups with fewer than 10 devices are not shown").waitFor();
     await page.getByRole("row", { name: /^Groups with fewer than 10 devices not shown in 2 of 90$/ }).waitFor();
@@ -96,12 +96,12 @@ test("what was sent is what is seen", async (t) => {
       await visit(hash);
       return page.locator(".figure strong").textContent();
     };
-    assert.equal(await figure("#/s/usage?by=&measure=mean_duration"), "12 s");
-    assert.equal(await figure("#/s/usage?by=&measure=events"), "80");
-    assert.equal(await figure("#/s/visitors?by="), "50", "48, rounded to a multiple of 5");
-    assert.equal(await figure("#/s/engagement?by=&measure=mean_engaged"), "41 s");
-    assert.equal(await figure("#/s/failures?by=&measure=share_error_present"), "13%");
-    await visit("#/s/visitors?by=device_class");
+    assert.equal(await figure("#/s/usage?by=&measure=mean_duration&last=90"), "12 s");
+    assert.equal(await figure("#/s/usage?by=&measure=events&last=90"), "80");
+    assert.equal(await figure("#/s/visitors?by=&last=90"), "50", "48, rounded to a multiple of 5");
+    assert.equal(await figure("#/s/engagement?by=&measure=mean_engaged&last=90"), "41 s");
+    assert.equal(await figure("#/s/failures?by=&measure=share_error_present&last=90"), "13%");
+    await visit("#/s/visitors?by=device_class&last=90");
     assert.deepEqual(await groups(), [["desktop", "25"], ["mobile", "25"]]);
   });
 
@@ -111,7 +111,7 @@ test("what was sent is what is seen", async (t) => {
       for (const by of groupings)
         // Each measure of the first grouping, and the first measure of each other.
         for (const { name: measure } of by === groupings[0] ? columns : columns.slice(0, 1)) {
-          const hash = `#/s/${name}?by=${by.join(",")}&measure=${measure}`;
+          const hash = `#/s/${name}?by=${by.join(",")}&measure=${measure}&last=90`;
           await visit(hash);
           const chart = page.locator(".chart svg[role=img]");
           await chart.waitFor({ timeout: 10_000 }).catch(() => assert.fail(`no chart at ${hash}: ${page.url()}`));
@@ -120,7 +120,7 @@ test("what was sent is what is seen", async (t) => {
   });
 
   await t.test("each file holds the rows of the answer", async () => {
-    await visit("#/s/usage?by=product&measure=devices");
+    await visit("#/s/usage?by=product&measure=devices&last=90");
     const save = async (label) => {
       const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: label }).click()]);
       return { name: download.suggestedFilename(), bytes: readFileSync(await download.path()) };
@@ -145,7 +145,7 @@ test("what was sent is what is seen", async (t) => {
   });
 
   await t.test("the SQL that is shown is answered, and is the same", async () => {
-    await visit("#/s/usage?by=&measure=mean_duration");
+    await visit("#/s/usage?by=&measure=mean_duration&last=90");
     const sql = await page.locator(".code pre").nth(1).textContent();
     const { rows } = await (await ask("sql", { sql })).json();
     assert.deepEqual(rows.map(({ mean_duration }) => mean_duration), [12_000, 12_000]);
@@ -189,7 +189,7 @@ test("what was sent is what is seen", async (t) => {
     await guest.visit("#/overview?last=30");
     await service.command("reader", "revoke", "guest");
     await service.reloaded();
-    await guest.page.evaluate(() => (location.hash = "#/s/usage?by=feature"));
+    await guest.page.evaluate(() => (location.hash = "#/s/usage?by=feature&last=90"));
     await guest.page.getByRole("alert").filter({ hasText: "unknown or revoked" }).waitFor();
     assert.equal(await guest.page.evaluate(() => sessionStorage.getItem("quorate.token")), null);
     assert.equal((await ask("statistics")).status, 200, "and nobody else is");

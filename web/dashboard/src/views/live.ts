@@ -81,10 +81,10 @@ function drawing(now: Live, chart: HTMLElement): Child {
       "section",
       { class: "panel", "aria-labelledby": "families" },
       h("h2", { id: "families" }, "By family"),
+      h("p", { class: "about" }, `Since ${time.moment(Date.parse(now.since))}, when the service started. Counts are rounded down to a multiple of ${rounding}.`),
       wide("Counts by family", h(
         "table",
         {},
-        h("caption", { class: "about" }, `Since ${time.moment(Date.parse(now.since))}, when the service started. Counts are rounded down to a multiple of ${rounding}.`),
         h("thead", {}, h("tr", {}, ["Family", "Accepted", "In the last 15 minutes", "Refused", "Fields nobody declared"].map((text, index) => h("th", { scope: "col", class: index ? "number" : null }, text)))),
         h(
           "tbody",

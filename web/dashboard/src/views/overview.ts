@@ -51,8 +51,11 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
     const foot = [notes(statistic, answer.privacy, who)];
     if (!first) return [h("p", { class: "about" }, nothing(answer, found, statistic)), foot];
     if (by.length > 0) {
-      const largest = first.mean ?? 1;
-      const rows = found.groups.slice(0, SHOWN).map((group) =>
+      // What has no value of any dimension says least, and is often the largest: it is on the statistic's own page.
+      const named = found.groups.filter(({ values }) => values.some((value) => value !== words.NONE));
+      const listed = named.length > 0 ? named : found.groups;
+      const largest = listed[0]!.mean ?? 1;
+      const rows = listed.slice(0, SHOWN).map((group) =>
         h(
           "li",
           {},
@@ -72,7 +75,7 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
     const change = view.compare ? words.changed(first.mean, first.meanBefore) : null;
     const summary = `${statistic.title}: ${words.value(measure, first.mean ?? 0)} on average, ${time.range(exact.from, exact.to)}`;
     const chart = h("div", { class: "spark" });
-    drawn(chart, left, async (width) => (await import("../charts")).spark(found, first, width, 64, summary));
+    drawn(chart, left, async (width) => (await import("../charts")).spark(found, first, width, 112, summary));
     return [
       h(
         "p",

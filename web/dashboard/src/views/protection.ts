@@ -82,7 +82,7 @@ function purposes({ purposes }: Policy): Node {
 }
 
 function collected(family: PolicyFamily): Node {
-  const { name, called, told, epoch_ms, gone_after_ms, grain_ms, late_ms, fields } = family;
+  const { name, about, called, told, under_signal, epoch_ms, gone_after_ms, grain_ms, late_ms, fields } = family;
   const rows = fields.map((field): Child[] => [
     [words.sentence(field.about), " ", h("code", {}, field.name)],
     field.source,
@@ -96,11 +96,13 @@ function collected(family: PolicyFamily): Node {
   return section(
     `family-${name}`,
     `Collected: ${name}`,
+    about != null && h("p", { class: "about" }, `${words.sentence(about)}.`),
     h(
       "ul",
       { class: "plain" },
       h("li", {}, `${words.sentence(called)} are ${told}.`),
       h("li", {}, `A pseudonym means nothing beyond ${time.span(epoch_ms)}; a row is gone ${time.span(gone_after_ms)} after it came, at the latest, and with it every key that could tell whose it was.`),
+      h("li", {}, `Under Sec-GPC or DNT: ${under_signal.means}`),
       h("li", {}, `Times are kept to ${time.span(grain_ms)}. Events count up to ${time.span(late_ms)} late.`),
     ),
     table(`Fields of ${name}`, heads, rows.map((row) => (expires ? row : row.slice(0, -1)))),
