@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use anonymizer::Geo;
 use quorate::config::Config;
 use schemas::access::{Readers, Sources};
-use schemas::{Package, forecast};
+use schemas::notice::Notice;
+use schemas::{Package, export, forecast};
 
 use crate::fixture::default_files;
 
@@ -29,6 +30,10 @@ pub(crate) fn policy(data: &[u8]) {
         Ok(package) => {
             drop(package.describe());
             drop(forecast::forecast(&package, Some(300)));
+            drop((export::typescript(&package), export::c_header(&package)));
+            let notice = Notice::of(&package);
+            drop(notice.markdown());
+            assert_eq!(notice.html().matches("<script").count(), 0, "declared text became markup");
             let again = Package::from_files(files).expect("it was valid before");
             assert_eq!(package.digest, again.digest);
         }
