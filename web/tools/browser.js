@@ -11,3 +11,17 @@ export async function launch(options = {}) {
   const args = ["--host-resolver-rules=MAP *.example 127.0.0.1", "--no-sandbox", "--disable-gpu", "--disable-extensions", ...(options.args ?? [])];
   return chromium.launch({ executablePath, headless: true, ...options, args });
 }
+
+/** Goes to another view of a page that keeps it in the fragment, and waits until the page has heard of it. */
+export async function goTo(page, hash) {
+  await page.evaluate(
+    (hash) =>
+      new Promise((done) => {
+        if (location.hash === hash) return done();
+        // The page's own listener was there before.
+        addEventListener("hashchange", () => done(), { once: true });
+        location.hash = hash;
+      }),
+    hash,
+  );
+}

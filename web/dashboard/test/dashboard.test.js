@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
-import { launch } from "../../tools/browser.js";
+import { goTo, launch } from "../../tools/browser.js";
 import { STATISTICS, TOKEN, start } from "./service.js";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -53,8 +53,7 @@ async function signIn(hash = "") {
 
 const quiet = () => page.waitForFunction(() => !document.querySelector("[aria-busy]"), null, { polling: 100 });
 const visit = async (hash) => {
-  await page.evaluate((hash) => (location.hash = hash), hash);
-  await page.waitForTimeout(50);
+  await goTo(page, hash);
   await quiet();
 };
 const heading = (level = 1) => page.getByRole("heading", { level }).first().textContent();
@@ -116,6 +115,7 @@ test("every statistic, grouping and measure has a chart, a table and its questio
 test("the table holds the numbers of the answer, and says what is not shown", async () => {
   await signIn("#/s/visitors?by=country&last=7");
   await page.getByText("Table of 7 days").click();
+  await page.locator(".scroll tbody tr").first().waitFor();
   const cells = await page.locator(".scroll tbody tr").first().locator("th, td").allTextContents();
   // The day before the end is the first step of the wave: 100 + 5 for the largest, ten less for each that follows.
   assert.deepEqual(cells.slice(0, 3), ["21 Nov 2026", "105", "95"]);

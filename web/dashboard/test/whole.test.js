@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { decompress } from "fzstd";
 import { parquetReadObjects } from "hyparquet";
 
-import { launch } from "../../tools/browser.js";
+import { goTo, launch } from "../../tools/browser.js";
 import { init } from "../../tools/quorate.js";
 import { daysAgo, devices, lines, visits } from "./history.js";
 import { CSP } from "./service.js";
@@ -39,8 +39,7 @@ async function open(t, service, token = service.token) {
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("navigation").waitFor();
   const visit = async (hash) => {
-    await page.evaluate((hash) => (location.hash = hash), hash);
-    await page.waitForTimeout(20);
+    await goTo(page, hash);
     await page.waitForFunction(() => !document.querySelector("[aria-busy]"), null, { polling: 20 });
   };
   return { page, visit };
