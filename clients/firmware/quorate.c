@@ -1123,6 +1123,7 @@ static void begin(struct quorate *client)
     put_string(&body, "]}");
     client->flight = events;
     client->flight_lost = 0;
+    client->more = client->waiting > events;
     client->status = 0;
     client->retry_after_s = 0;
     client->started = client->now;
@@ -1164,7 +1165,9 @@ uint32_t quorate_step(struct quorate *client, uint32_t now_ms)
     if (client->waiting == 0) {
         return REST_MS_MAX;
     }
-    return time_until(client, client->not_before > client->due ? client->not_before : client->due);
+    /* Where there is enough for a request, only a back-off is waited for. */
+    return time_until(client, client->waiting >= most || client->not_before > client->due ? client->not_before
+                                                                                          : client->due);
 }
 
 void quorate_flush(struct quorate *client)
@@ -1569,8 +1572,9 @@ static void conclude_receipt(struct quorate *client)
         try_later(client);
         return;
     }
-    /* What came while the request was under way waits for company too, unless everything is to go out now. */
-    if (client->due != 0) {
+    /* What came while the request was under way waits for company too, unless everything is to go out now. What did not
+     * fit has waited. */
+    if (client->due != 0 && !client->more) {
         linger(client);
     }
     client->not_before = client->now;

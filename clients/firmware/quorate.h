@@ -230,6 +230,7 @@ struct quorate {
     uint8_t flight;                  /* events in the request under way; 0 if there is none */
     uint8_t flight_lost;             /* so many of them, from the first, were dropped meanwhile */
     uint8_t rotation_failures;
+    bool more;                       /* the request under way does not hold all that waited when it was begun */
     bool unsaved;
     bool unreadable;                 /* the storage failed to read since this was last looked at */
 };

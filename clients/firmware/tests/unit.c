@@ -299,6 +299,82 @@ static void events_linger_for_company_unless_there_is_enough(void)
     CHECK_EQUAL(quorate_step(&client, now), 0x7fffffffu);
 }
 
+/* Takes steps, and sleeps as long as they say, until nothing waits or `most` ms have passed; gives how long that took. */
+static uint32_t sleep_until_nothing_waits(uint32_t most)
+{
+    uint32_t from = now;
+
+    for (;;) {
+        uint32_t rest = quorate_step(&client, now);
+        if (quorate_waiting(&client) == 0 || now - from > most) {
+            return now - from;
+        }
+        pass(rest);
+    }
+}
+
+static void what_did_not_fit_goes_at_once(void)
+{
+    unsigned at_once;
+
+    for (at_once = 0; at_once < 2; at_once++) {
+        fresh();
+        service.answers_at_once = at_once != 0;
+        config.batch_bytes = 1024;
+        pass(60000);
+        record_many(1, 30);
+        CHECK_EQUAL(sleep_until_nothing_waits(HOUR), 30000);
+        CHECK_EQUAL(service.stored, 30);
+        CHECK(service.requests > 2);
+    }
+}
+
+static void what_comes_while_the_last_request_is_under_way_lingers(void)
+{
+    fresh();
+    config.batch_bytes = 1024;
+    pass(60000);
+    record_many(1, 12);
+    pass(30000);
+    while (client.flight < quorate_waiting(&client)) {
+        CHECK_EQUAL(quorate_step(&client, now), 0);
+    }
+    CHECK_EQUAL(service.requests, 1);
+    record(13);
+    CHECK_EQUAL(quorate_step(&client, now), 30000);
+    CHECK_EQUAL(quorate_waiting(&client), 1);
+}
+
+static void halves_of_what_was_too_large_do_not_linger(void)
+{
+    fresh();
+    pass(60000);
+    record_many(1, 20);
+    service.bytes_max = 900;
+    /* Less than another linger: at most a second after each answer 413. */
+    CHECK(sleep_until_nothing_waits(HOUR) < 30000 + 10000);
+    CHECK_EQUAL(service.stored, 20);
+}
+
+static void a_full_batch_sleeps_no_longer_than_its_back_off(void)
+{
+    uint32_t rest;
+
+    fresh();
+    config.batch_events = 8;
+    config.linger_ms = HOUR;
+    record_many(1, 40);
+    service.mood = MOOD_STATUS;
+    service.status = 503;
+    CHECK_EQUAL(quorate_step(&client, now), 0);
+    rest = quorate_step(&client, now);
+    CHECK(rest >= 1000 && rest <= 2000);
+    CHECK_EQUAL(service.requests, 1);
+    service.mood = MOOD_WELL;
+    CHECK(sleep_until_nothing_waits(2 * HOUR) <= 2000);
+    CHECK_EQUAL(service.stored, 40);
+}
+
 static void the_clock_may_wrap_and_be_read_out_of_order(void)
 {
     fresh();
@@ -1043,6 +1119,10 @@ int main(void)
         TEST(batches_keep_to_their_bytes_and_events),
         TEST(events_left_by_a_build_with_a_larger_batch_are_unfit),
         TEST(events_linger_for_company_unless_there_is_enough),
+        TEST(what_did_not_fit_goes_at_once),
+        TEST(what_comes_while_the_last_request_is_under_way_lingers),
+        TEST(halves_of_what_was_too_large_do_not_linger),
+        TEST(a_full_batch_sleeps_no_longer_than_its_back_off),
         TEST(the_clock_may_wrap_and_be_read_out_of_order),
         TEST(a_month_of_sleep_is_a_month),
         TEST(every_status_has_its_row),
