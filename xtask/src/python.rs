@@ -1,8 +1,9 @@
 //! The Python readers that the tests use: in a folder of their own, nothing on the machine is changed.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
+use crate::packages::{self, Need};
 use crate::shell::{Outcome, fail, output, repository, run};
 
 /// What is installed, with versions.
@@ -10,6 +11,10 @@ const REQUIREMENTS: &str = "tests/end_to_end/requirements.txt";
 
 /// What was installed last; the folder is made anew when the two differ.
 const INSTALLED: &str = "target/python/installed.txt";
+
+/// Makes the folder.
+pub(crate) const PYTHON: Need<'_> =
+    Need { names: &["python3"], variable: None, packages: &["python3-venv"], works: has_pip };
 
 /// The interpreter that has the readers; the tests know it under the same name.
 pub(crate) fn interpreter() -> PathBuf {
@@ -26,12 +31,13 @@ pub(crate) fn prepare() -> Outcome {
         return Ok(());
     }
     let folder = repository().join("target/python");
-    let mut venv = Command::new("python3");
+    let python = packages::provide(&[&PYTHON])?;
+    let mut venv = Command::new(python.first().expect("as many are found as are needed"));
     venv.args(["-m", "venv", "--clear"]).arg(&folder).current_dir(repository());
     if let Err(why) = run(&mut venv) {
         return fail(format!(
             "{why}\nCould not make a Python environment. The tests read the tables with Python's \
-             deltalake and DuckDB: install Python 3.10 or newer with venv (Debian: python3-venv)."
+             deltalake and DuckDB: install Python 3.10 or newer."
         ));
     }
     let mut pip = Command::new(interpreter());
@@ -49,4 +55,11 @@ pub(crate) fn prepare() -> Outcome {
     println!("deltalake {}", output(&mut imported)?.trim());
     std::fs::write(repository().join(INSTALLED), wanted)
         .map_err(|error| format!("cannot write {INSTALLED}: {error}"))
+}
+
+/// Whether environments can be made that have pip: Debian leaves that out of its `python3`, and keeps `venv` in it.
+fn has_pip(python: &Path) -> bool {
+    let mut ask = Command::new(python);
+    ask.args(["-c", "import ensurepip"]).stdout(Stdio::null()).stderr(Stdio::null());
+    ask.status().is_ok_and(|status| status.success())
 }

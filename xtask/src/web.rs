@@ -5,9 +5,6 @@ use std::process::Command;
 use crate::packages::{self, Need};
 use crate::shell::{Outcome, built_binary, fail, output, repository, run};
 
-/// Oldest Node that Vite runs on.
-const NODE: (u32, u32) = (20, 19);
-
 const CHROMIUM: Need<'_> = Need {
     names: &["chromium", "chromium-browser", "google-chrome"],
     variable: Some("CHROMIUM"),
@@ -50,14 +47,12 @@ pub(crate) fn check() -> Outcome {
 }
 
 fn node() -> Outcome {
-    let wanted = format!(
-        "install Node {}.{} or newer with npm, from nodejs.org if your system's own is older (Debian 12's is)",
-        NODE.0, NODE.1
-    );
+    let wanted = "install Node 20 from 20.19 on, or 22.12 or newer, with npm, from nodejs.org if your system's own is \
+                  another (Debian 12's is)";
     let said = output(Command::new("node").arg("--version"))
         .map_err(|why| format!("{why}\nThe tests of web/ run on Node: {wanted}."))?;
-    if version(&said).is_none_or(|found| found < NODE) {
-        return fail(format!("Node {} is too old to build web/: {wanted}.", said.trim()));
+    if !version(&said).is_some_and(runs_vite) {
+        return fail(format!("Node {} cannot build web/: {wanted}.", said.trim()));
     }
     output(Command::new("npm").arg("--version"))
         .map(drop)
@@ -70,15 +65,22 @@ fn version(said: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
+/// As `engines` in Vite's `package.json` has it: `^20.19.0 || >=22.12.0`.
+fn runs_vite((major, minor): (u32, u32)) -> bool {
+    (major == 20 && minor >= 19) || (major, minor) >= (22, 12)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_compared_as_numbers() {
-        assert_eq!(version("v20.19.4\n"), Some((20, 19)));
-        assert!(version("v20.9.0").unwrap() < NODE);
-        assert!(version("v22.1.0").unwrap() > NODE);
-        assert_eq!(version("node"), None);
+    fn a_node_that_vite_runs_on_is_asked_for() {
+        for said in ["v20.19.4\n", "v20.20.0", "v22.12.0", "v22.13.1", "v23.0.0", "v24.1.0"] {
+            assert!(version(said).is_some_and(runs_vite), "{said}");
+        }
+        for said in ["v18.20.8", "v20.9.0", "v20.18.3", "v21.7.3", "v22.0.0", "v22.11.0", "node"] {
+            assert!(!version(said).is_some_and(runs_vite), "{said}");
+        }
     }
 }

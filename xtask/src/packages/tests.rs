@@ -102,6 +102,15 @@ fn only_what_is_missing_is_installed() {
 }
 
 #[test]
+fn a_python_without_pip_gets_it() {
+    let fake = Fake::new("python", "0");
+    fake.apt(&["python3"]);
+    fake.program("python3", "[ \"$*\" != '-c import ensurepip' ]");
+    fake.machine.provide(&[&crate::python::PYTHON]).unwrap();
+    assert_eq!(fake.told(), ["update", "install --yes --no-install-recommends python3-venv"]);
+}
+
+#[test]
 fn sudo_is_used_if_it_asks_for_no_password() {
     let fake = Fake::new("sudo", "1000");
     fake.apt(&["browser"]);
