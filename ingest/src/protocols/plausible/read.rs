@@ -187,7 +187,9 @@ impl<'a> Visitor<'a> for PartsSeed<'_, '_, '_, 'a> {
             Entry { word, cell }
         });
         self.parts.entries.extend(entries);
-        self.parts.link = parts.link.map(|link| moved(&mut self.state.cells, &inner.cells, link));
+        if let Some(link) = parts.link {
+            self.parts.link = Some(moved(&mut self.state.cells, &inner.cells, link));
+        }
         self.parts.undeclared += parts.undeclared;
         Ok(())
     }

@@ -114,6 +114,14 @@ fn a_click_on_a_link_says_where_to_and_other_events_do_not() {
             (fields(&download), undeclared(&download)),
             (vec!["name=download".to_owned()], 1)
         );
+        for revenue in ["\"{}\"", "{}", "null"] {
+            let sale = format!(r#"{{"n":"Outbound Link: Click","p":{p},"$":{revenue}}}"#);
+            assert_eq!(
+                fields(&sale),
+                ["name=outbound_link", "target=https://b.example/x"],
+                "{sale}"
+            );
+        }
     }
 }
 
