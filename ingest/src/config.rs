@@ -20,7 +20,7 @@ pub struct IngestConfig {
     /// Address and port on which events are taken.
     pub listen: SocketAddr,
     /// Base address at which senders reach this port, `https://events.example.org`: for what the dashboard says about
-    /// sending. Without it, `listen`.
+    /// sending. Without it, `listen`, or `localhost` where that is all addresses (`0.0.0.0`).
     pub public_url: Option<String>,
     /// Certificate and key; without them the service is reachable from this machine alone.
     pub tls: Option<Tls>,
@@ -173,14 +173,18 @@ impl IngestConfig {
         Ok(())
     }
 
-    /// Base address at which events are posted, without a slash at the end; `bound` is where the port listens.
+    /// Base address at which events are posted, without a slash at the end; `bound` is where the port listens. Where it
+    /// listens on all addresses of the machine, none of them is known to reach it but the machine's own `localhost`.
     #[must_use]
     pub fn base_url(&self, bound: SocketAddr) -> String {
-        match &self.public_url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None if self.tls.is_some() => format!("https://{bound}"),
-            None => format!("http://{bound}"),
+        if let Some(url) = &self.public_url {
+            return url.trim_end_matches('/').to_owned();
         }
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        if bound.ip().is_unspecified() {
+            return format!("{scheme}://localhost:{}", bound.port());
+        }
+        format!("{scheme}://{bound}")
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -257,6 +261,23 @@ mod tests {
             "http://a$(b)",
         ] {
             assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_names_no_machine_is_told_to_nobody() {
+        let plain = IngestConfig::default();
+        let tls = Tls { certificate: "a".into(), key: "b".into() };
+        let tls = IngestConfig { tls: Some(tls), ..IngestConfig::default() };
+        for (bound, told) in [
+            ("0.0.0.0:8080", "localhost:8080"),
+            ("[::]:8080", "localhost:8080"),
+            ("192.0.2.7:8080", "192.0.2.7:8080"),
+            ("[2001:db8::7]:8080", "[2001:db8::7]:8080"),
+        ] {
+            let bound: SocketAddr = bound.parse().unwrap();
+            assert_eq!(plain.base_url(bound), format!("http://{told}"));
+            assert_eq!(tls.base_url(bound), format!("https://{told}"));
         }
     }
 
