@@ -275,7 +275,7 @@ impl Door {
         let (principal, resolved) = match sender {
             Sender::Known(principal, resolved) => (principal, resolved),
             Sender::InBody(connection) => {
-                let decoded = decoded.as_ref().map_err(|error| Problem::Body(error.clone()))?;
+                let decoded = decoded.as_ref().map_err(|error| self.unknown(error, received))?;
                 let site = decoded.site().ok_or(Problem::Denied(Denied::NoKey))?;
                 let principal = self.registry.by_site(site, &asking);
                 let principal = principal.map_err(Problem::Denied)?;
@@ -309,6 +309,18 @@ impl Door {
             into.posting.count((family < families).then_some(family), tally);
         }
         Ok(Worked { principal, posting: into.posting, result: Ok(report) })
+    }
+
+    /// Counts a body that cannot be read and so does not tell its site. Nobody is known to whose rows a frame could
+    /// say it, so it is counted in memory alone.
+    fn unknown(&self, error: &BodyError, received: Millis) -> Problem {
+        // As of a known sender: whoever has too many events keeps them, and sends them in parts.
+        if !matches!(error, BodyError::TooManyEvents { .. }) {
+            let report = Report { tallies: vec![malformed()], ..Report::default() };
+            report::events("", self.plan.package(), &report);
+            self.stats.add_unknown(&malformed(), received);
+        }
+        Problem::Body(error.clone())
     }
 
     /// What may be known of the end users for whom a server speaks.

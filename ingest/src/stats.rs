@@ -99,6 +99,11 @@ impl Stats {
         }
     }
 
+    /// Adds what became of a body that does not tell who sent it: of no family, and of no source.
+    pub(crate) fn add_unknown(&self, tally: &Tally, received: Millis) {
+        self.lock().none.add(0, tally, received);
+    }
+
     /// Counts of every source that has sent something, in order of name.
     pub(crate) fn sources(&self, now: Millis) -> Vec<SourceStatus> {
         let counted = self.lock();

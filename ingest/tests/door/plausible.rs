@@ -165,6 +165,26 @@ async fn signals_and_limits_are_those_of_every_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_tells_no_site_is_counted_as_of_no_family() {
+    let house = shop(config()).await;
+    for (sent, path, body) in [
+        (1, "/api/event", r#"{"d":"shop.example","n":"x","n":1}"#),
+        (2, "/api/event", r#"{"n":"#),
+        (3, "/v1/events", r#"{"site":"shop""#),
+    ] {
+        let answer = house.send("POST", path, &HEADERS, body).await;
+        assert_eq!((answer.status, answer.error().as_str()), (400, "malformed"), "{answer:?}");
+        let status = house.server.families();
+        let none = status.iter().find(|status| status.family.is_none());
+        let refused = none.map(|none| none.refused.clone());
+        assert_eq!(refused, Some([(Reason::Malformed, sent)].into()), "{body}");
+    }
+    // Nobody is known to whom they could be charged, and there is nothing to seal.
+    assert_eq!(house.server.stats(), []);
+    assert_eq!(house.frames().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_package_without_pages_refuses_them() {
     let house = House::open(config()).await;
     // Its family `web` has no name: that is dropped as what nobody declared.
