@@ -147,7 +147,7 @@ impl Door {
             told
         } else {
             let within = Duration::from_secs(self.config.body_timeout_s);
-            let bytes_max = self.config.body_bytes_max;
+            let bytes_max = protocol.bytes_max(&self.config, self.config.body_bytes_max);
             body::read(body, &parts.headers, bytes_max, within, &mut held).await?
         };
         call.received();
@@ -269,7 +269,7 @@ impl Door {
     fn work(&self, head: Head, body: Bytes, mut held: Reservation) -> Result<Worked, Problem> {
         tracing::trace!(target: "quorate::moment", "door decode");
         let Head { protocol, sender, holder: _, received, signals, encoding, asking } = head;
-        let bytes_max = self.config.decompressed_bytes_max;
+        let bytes_max = protocol.bytes_max(&self.config, self.config.decompressed_bytes_max);
         let body = body::decompress(encoding, body, bytes_max, &mut held)?;
         let decoded = (protocol.decode)(&self.plan, &body, self.config.limits());
         let (principal, resolved) = match sender {

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Response, header};
 use bytes::Bytes;
 
 use crate::auth::Asking;
+use crate::config::IngestConfig;
 use crate::decode::parse::State;
 use crate::decode::{BodyError, Cell, Decoded, Entry, Limits, Shared, decode};
 use crate::plan::{Plan, Reserved, Word};
@@ -25,11 +26,16 @@ const FAMILY: &str = "web";
 /// What browsers say of an origin that they do not name.
 const OPAQUE: &str = "null";
 
+/// Bytes of a body that is one event, by `event_bytes_max`: names, signs and escapes around its texts.
+const SINGLE_BYTES: usize = 4;
+
 /// One way to speak.
 pub(crate) struct Protocol {
     /// What it takes out of a request's head, where the events stand there: then they come with GET, and no body is
     /// read.
     pub(crate) from_head: Option<fn(&Parts) -> Bytes>,
+    /// Whether a body is one event, so that it needs no more room than that, before and after decompression.
+    pub(crate) is_single: bool,
     /// Who may read answers.
     pub(crate) readers: Readers,
     pub(crate) decode: for<'a> fn(&Plan, &'a [u8], Limits) -> Result<Decoded<'a>, BodyError>,
@@ -42,6 +48,7 @@ pub(crate) struct Protocol {
 /// `POST /v1/events`.
 pub(crate) static NATIVE: Protocol = Protocol {
     from_head: None,
+    is_single: false,
     readers: Readers::Sites,
     decode,
     receipt,
@@ -52,6 +59,12 @@ impl Protocol {
     /// The method that brings events.
     pub(crate) fn method(&self) -> Method {
         if self.from_head.is_some() { Method::GET } else { Method::POST }
+    }
+
+    /// Most bytes of a body, where `configured` are the most of any.
+    pub(crate) fn bytes_max(&self, config: &IngestConfig, configured: usize) -> usize {
+        let single = config.event_bytes_max.saturating_mul(SINGLE_BYTES);
+        if self.is_single { configured.min(single) } else { configured }
     }
 
     /// The page that asks, as its browser says. An image has no `Origin`, but it may have a `Referer`.

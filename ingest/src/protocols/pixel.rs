@@ -24,6 +24,7 @@ const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy")
 /// `GET /v1/pixel.gif`.
 pub(crate) static PIXEL: Protocol = Protocol {
     from_head: Some(from_head),
+    is_single: true,
     readers: Readers::Nobody,
     decode,
     receipt: |report| {

@@ -26,6 +26,7 @@ const TARGET: &str = "target";
 /// `POST /api/event`.
 pub(crate) static PLAUSIBLE: Protocol = Protocol {
     from_head: None,
+    is_single: true,
     // The trackers hear of an error by an answer that they can read, and their text/plain has no preflight.
     readers: Readers::Anyone,
     decode,

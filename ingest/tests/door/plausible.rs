@@ -1,6 +1,10 @@
 //! Plausible's trackers: what they sent in a browser, what an operator may send, and what nobody should.
 
+use std::io::Write;
 use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::support::{Answer, House, config, shop};
 use ingest::IngestConfig;
@@ -182,6 +186,29 @@ async fn a_body_that_tells_no_site_is_counted_as_of_no_family() {
     // Nobody is known to whom they could be charged, and there is nothing to seal.
     assert_eq!(house.server.stats(), []);
     assert_eq!(house.frames().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_is_no_larger_than_one_event_needs() {
+    let house = shop(config()).await;
+    let bytes_max = 4 * config().event_bytes_max;
+    let too_large = format!("larger than {bytes_max} bytes");
+    let bomb = |bytes: usize| {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(&vec![b' '; bytes]).and_then(|()| gzip.finish()).unwrap()
+    };
+    let packed = [HEADERS.as_slice(), &[("Content-Encoding", "gzip")]].concat();
+    let plain = vec![b' '; bytes_max + 1];
+    for (headers, body) in [(&packed[..], bomb(bytes_max + 1)), (&HEADERS[..], plain)] {
+        let answer = house.send("POST", "/api/event", headers, body).await;
+        assert_eq!((answer.status, answer.error().as_str()), (413, "too_large"), "{answer:?}");
+        assert!(answer.body.contains(&too_large), "{answer:?}");
+    }
+    let answer = house.send("POST", "/api/event", &packed, bomb(bytes_max)).await;
+    assert_eq!((answer.status, answer.error().as_str()), (400, "malformed"), "{answer:?}");
+    // Where many events come in one body, it may be as large as it is configured.
+    let answer = house.send("POST", "/v1/events?site=shop.example", &packed, bomb(bytes_max + 1));
+    assert_eq!(answer.await.status, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]
