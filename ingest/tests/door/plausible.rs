@@ -212,13 +212,13 @@ async fn a_body_is_no_larger_than_one_event_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_package_without_pages_refuses_them() {
+async fn a_package_that_declares_less_or_asks_for_consent_keeps_less() {
     let house = House::open(config()).await;
-    // Its family `web` has no name: that is dropped as what nobody declared.
+    // Its family `web` has neither a name nor a time of engagement: they are dropped as what nobody declared.
     let body = r#"{"n":"pageview","u":"http://shop.example/a","d":"shop.example","e":5}"#;
     assert_eq!(post(&house, body).await.status, 202);
+    // And it asks for consent, which these trackers have no word for.
+    assert_eq!(house.lines("web", &["url", "country"]).await, [" | "]);
     let web = house.server.families().into_iter().find(|web| web.accepted == 1).unwrap();
-    assert_eq!(web.undeclared, 2);
-    let not_permitted = Reason::NotPermitted;
-    assert!(!web.refused.contains_key(&not_permitted));
+    assert_eq!((web.family.as_deref(), web.undeclared), (Some("web"), 2));
 }
