@@ -23,6 +23,8 @@ export interface Statistic {
   columns: Column[];
   groupings: string[][];
   every: Every;
+  /** Length of a period; packages choose that of an epoch. */
+  period_ms: number;
   /** End of the last released period; null before the first. */
   complete_until: string | null;
   /** When the next period closes. */
@@ -184,7 +186,14 @@ export class Refused extends Error {
   }
 }
 
+/** Whether the token is not taken any more. Everything else passes, and is no reason to forget it. */
+export function endsSession(error: unknown): error is Refused {
+  return error instanceof Refused && (error.status === 401 || error.status === 403);
+}
+
 const AGE_MS = 60_000;
+/** Who looks every few seconds has to know soon that nobody answers. */
+const LIVE_MS = 10_000;
 
 export class Api {
   private readonly answers = new Map<string, { at: number; answer: Promise<Answer> }>();
@@ -196,7 +205,7 @@ export class Api {
   }
 
   live(): Promise<Live> {
-    return this.get("v1/live");
+    return this.get("v1/live", { signal: AbortSignal.timeout(LIVE_MS) });
   }
 
   policy(): Promise<Policy> {
@@ -218,8 +227,8 @@ export class Api {
     return (await this.send("v1/query", question, mediaType)).blob();
   }
 
-  private async get<T>(path: string): Promise<T> {
-    return (await this.request(path, {})).json() as Promise<T>;
+  private async get<T>(path: string, options: RequestInit = {}): Promise<T> {
+    return (await this.request(path, options)).json() as Promise<T>;
   }
 
   private send(path: string, body: unknown, accept: string): Promise<Response> {

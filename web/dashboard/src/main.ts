@@ -1,7 +1,7 @@
 // Who may read, and which page is shown.
 
-import { Api, Refused, type Statistic } from "./api";
-import { fill } from "./dom";
+import { Api, Refused, type Statistic, endsSession } from "./api";
+import { fill, h } from "./dom";
 import { format, parse } from "./route";
 import { applyTheme, forget, frame, remember, restore, session } from "./shell";
 import { live } from "./views/live";
@@ -39,9 +39,28 @@ async function enter(token: string, byHand = true): Promise<void> {
   if (byHand) document.querySelector<HTMLElement>("#main")?.focus();
 }
 
+/** Comes back with the token of the tab. It is kept when the service is away for a while. */
+async function comeBack(token: string): Promise<void> {
+  try {
+    await enter(token, false);
+  } catch (error) {
+    if (endsSession(error)) return signOut(error.message);
+    if (!(error instanceof Refused)) console.error(error);
+    const why = error instanceof Refused ? error.message : "Something went wrong.";
+    const again = h("button", { type: "button", click: () => void comeBack(token) }, "Try again");
+    const out = h("button", { type: "button", class: "quiet", click: () => signOut() }, "Sign out");
+    document.title = "Quorate";
+    fill(
+      frame(root, null, () => {}),
+      h("section", { class: "alone" }, h("h1", {}, "The statistics cannot be read now"), h("p", { class: "trouble", role: "alert" }, why), h("div", { class: "row" }, again, out)),
+    );
+    again.focus();
+  }
+}
+
 /** Forgets the token when the service does not take it any more. */
 function failed(error: unknown): void {
-  if (error instanceof Refused && (error.status === 401 || error.status === 403)) signOut(error.message);
+  if (endsSession(error)) signOut(error.message);
   else console.error(error);
 }
 
@@ -92,4 +111,4 @@ addEventListener("hashchange", () => api && show());
 
 const known = session.token;
 if (known === null) show();
-else enter(known, false).catch((error: unknown) => (error instanceof Refused && error.status ? signOut(error.message) : signOut("The service cannot be reached.")));
+else void comeBack(known);

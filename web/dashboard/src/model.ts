@@ -1,8 +1,9 @@
 // From rows to what is drawn: periods in order, a group each, and the same of the span before. Plain functions of values.
 
-import type { Answer, Column, Every, Row, Statistic } from "./api";
+import type { Answer, Column, Question, Row, Statistic } from "./api";
 import type { View } from "./route";
-import { DAY_MS, lengthOf } from "./time";
+import { DAY_MS, iso } from "./time";
+import { NONE } from "./words";
 
 /** A value in a period; null where there is none to show. */
 export interface Point {
@@ -26,8 +27,9 @@ export interface Group {
   /** Mean of the shown periods; counts of contributors cannot be added up over periods. */
   mean: number | null;
   meanBefore: number | null;
-  /** Periods in which it is shown. */
+  /** Periods in which it is shown: those that `mean` is of. */
   shown: number;
+  shownBefore: number;
 }
 
 export interface Picture {
@@ -53,9 +55,9 @@ export interface Span {
 }
 
 /** The span that a view asks of a statistic, or null before its first release. */
-export function spanOf(view: View, statistic: Pick<Statistic, "every" | "complete_until">, epochMs?: number): Span | null {
+export function spanOf(view: View, statistic: Pick<Statistic, "period_ms" | "complete_until">): Span | null {
   if (statistic.complete_until === null) return null;
-  const length = lengthOf(statistic.every, epochMs);
+  const length = statistic.period_ms;
   const until = Date.parse(statistic.complete_until);
   if ("last" in view.span) {
     const periods = Math.max(1, Math.floor((view.span.last * DAY_MS) / length));
@@ -90,7 +92,7 @@ export function picture(answer: Answer, by: string[], measure: string, span: Spa
     const key = keyOf(values);
     let group = groups.get(key);
     if (!group) {
-      group = { values, key, points: empty(from), before: empty(before), mean: null, meanBefore: null, shown: 0 };
+      group = { values, key, points: empty(from), before: empty(before), mean: null, meanBefore: null, shown: 0, shownBefore: 0 };
       groups.set(key, group);
     }
     const [side, origin] = start >= from ? [group.points, from] : [group.before, before];
@@ -100,7 +102,7 @@ export function picture(answer: Answer, by: string[], measure: string, span: Spa
   for (const group of groups.values()) {
     group.mean = mean(group.points);
     group.meanBefore = mean(group.before);
-    group.shown = group.points.filter(({ value }) => value !== null).length;
+    [group.shown, group.shownBefore] = [group.points, group.before].map((points) => points.filter(({ value }) => value !== null).length) as [number, number];
   }
   const sorted = [...groups.values()]
     .filter(({ shown }) => shown > 0)
@@ -152,20 +154,30 @@ export function mainMeasure({ title, columns, contributors }: Pick<Statistic, "t
   return columns.find((column) => isContributors(column) === speaksOfThem) ?? columns[0]!;
 }
 
-/** Length of an epoch, by rows that have one. */
-export function epochOf(every: Every, rows: Row[]): number | undefined {
-  const row = rows.at(-1);
-  return every === "epoch" && row ? Date.parse(row.period_end) - Date.parse(row.period_start) : undefined;
+/** What is asked for a chart; of one group alone where `only` has its values. */
+export function questionOf(statistic: string, by: string[], from: number, to: number, only: string[] = []): Question {
+  const question: Question = { from: statistic, by, between: [iso(from), iso(to)] };
+  return only.length === 0 ? question : { ...question, where: Object.fromEntries(only.map((value, index) => [by[index]!, value])) };
 }
 
-/** The question as SQL over the statistic's table. */
-export function sql(statistic: string, by: string[], measures: string[], from: number, to: number): string {
+/** One word of a shell, whatever stands in it: values of dimensions are what senders wrote. */
+const word = (text: string) => (/^[\w./:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
+/** The question as a command. */
+export function curl(service: string, question: Question): string {
+  return [`curl ${word(service)} \\`, `  -H "Authorization: Bearer $TOKEN" \\`, `  -d ${word(JSON.stringify(question))}`].join("\n");
+}
+
+/** The same question as SQL over the statistic's table, of some measures. */
+export function sql({ from: statistic, by, between: [from, to], where = {} }: Question, measures: string[]): string {
   const name = (text: string) => (/^[a-z_][a-z0-9_]*$/.test(text) ? text : `"${text.replaceAll('"', '""')}"`);
-  const time = (ms: number) => `timestamp '${new Date(ms).toISOString().replace(".000Z", "Z")}'`;
+  const text = (value: string) => `'${value.replaceAll("'", "''")}'`;
+  const time = (text: string) => `timestamp '${new Date(text).toISOString().replace(".000Z", "Z")}'`;
   return [
     `select ${["period_start", ...by, ...measures].map(name).join(", ")}`,
     `from ${name(statistic)}`,
-    `where grouping = '${by.join(", ").replaceAll("'", "''")}'`,
+    `where grouping = ${text(by.join(", "))}`,
+    ...Object.entries(where).map(([dimension, value]) => `  and ${name(dimension)} ${value === NONE ? "is null" : `= ${text(value)}`}`),
     `  and period_start >= ${time(from)}`,
     `  and period_start < ${time(to)}`,
     `order by ${["period_start", ...by].map(name).join(", ")}`,

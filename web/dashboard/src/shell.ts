@@ -1,8 +1,9 @@
 // What every page has around it, and what pages share.
 
-import { type Api, Refused, type Statistic } from "./api";
+import { type Api, Refused, type Statistic, endsSession } from "./api";
 import { type Child, announce, fill, h } from "./dom";
 import { type View, format, parse } from "./route";
+import { moment } from "./time";
 
 /** What a page gets. */
 export interface Place {
@@ -132,7 +133,7 @@ export async function asked<T>(place: Element, left: AbortSignal, question: () =
     kept = null;
   } catch (error) {
     if (left.aborted) return;
-    if (error instanceof Refused && (error.status === 401 || error.status === 403)) throw error;
+    if (endsSession(error)) throw error;
     const text = error instanceof Refused ? error.message : "Something went wrong while drawing this.";
     if (!(error instanceof Refused)) console.error(error);
     const again = h("button", { type: "button", class: "quiet", click: () => void asked(place, left, question, draw) }, "Try again");
@@ -141,6 +142,29 @@ export async function asked<T>(place: Element, left: AbortSignal, question: () =
   } finally {
     place.removeAttribute("aria-busy");
   }
+}
+
+/** Where a page that looks again and again says that it sees nothing new. */
+export function lookout(failed: (error: unknown) => void): { place: HTMLElement; saw(): void; missed(error: unknown): void } {
+  const place = h("p", { class: "trouble", role: "alert" });
+  let last: number | null = null;
+  const say = (text: string) => {
+    // Said once, not at every look.
+    if (place.textContent !== text) place.textContent = text;
+  };
+  return {
+    place,
+    saw() {
+      last = Date.now();
+      say("");
+    },
+    missed(error) {
+      if (endsSession(error)) return failed(error);
+      if (!(error instanceof Refused)) console.error(error);
+      const why = error instanceof Refused ? error.message : "Something went wrong while drawing this.";
+      say(last === null ? why : `${why.replace(/\.$/, "")}; what is shown here is of ${moment(last)}.`);
+    },
+  };
 }
 
 /** Draws a chart as wide as its place, and again when that changes. */

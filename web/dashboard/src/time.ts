@@ -9,11 +9,6 @@ const date = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", day: "numeric",
 const dayOnly = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", day: "numeric", month: "short" });
 const clock = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", hour: "2-digit", minute: "2-digit" });
 
-/** Length of a period; of an epoch, what its rows say. */
-export function lengthOf(every: Every, epochMs?: number): number {
-  return { hour: HOUR_MS, day: DAY_MS, week: 7 * DAY_MS, epoch: epochMs ?? 28 * DAY_MS }[every];
-}
-
 export function day(time: number): string {
   return date.format(time);
 }

@@ -105,11 +105,18 @@ export function a(word: string): string {
   return `${/^(hour|[aeio])/.test(word) ? "an" : "a"} ${word}`;
 }
 
-/** What a mean over periods is of: "visitors a day, on average", "median duration, mean of the days". */
-export function average(column: Column, period: string, periods: string): string {
+/** Periods that a mean is of, where some are not shown: "the 2 of 90 days that are shown"; null where all are. */
+export function shownOf(shown: number, all: number, periods: string): string | null {
+  return shown === all ? null : `the ${shown} of ${all} ${periods} that ${shown === 1 ? "is" : "are"} shown`;
+}
+
+/** What a mean over periods is of: "visitors a day, on average", "median duration, mean of the days"; of some periods
+ * alone, which it has to say: "visitors, mean of the 2 of 90 days that are shown". */
+export function average(column: Column, period: string, periods: string, some: string | null): string {
   const isCount = ["contributors", "events", "unattributed_events"].includes(column.measure);
   const label = measure(column);
   const low = label.charAt(0).toLowerCase() + label.slice(1);
+  if (some !== null) return `${low}, mean of ${some}`;
   return isCount ? `${low} ${a(period)}, on average` : `${low}, mean of the ${periods}`;
 }
 

@@ -1,5 +1,6 @@
 // The dashboard in Chromium, under the policy that the service sets.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, afterEach, before, beforeEach, test } from "node:test";
@@ -39,7 +40,7 @@ async function open(options = {}) {
   complaints = [];
   requested = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
-  page.on("console", (message) => ["error", "warning"].includes(message.type()) && !/status of (401|404|503)/.test(message.text()) && complaints.push(message.text()));
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && !/status of (401|404|503)|ERR_EMPTY_RESPONSE/.test(message.text()) && complaints.push(message.text()));
   page.on("request", (request) => requested.push(request.url()));
 }
 
@@ -132,10 +133,98 @@ test("the table holds the numbers of the answer, and says what is not shown", as
 
 test("what a group is called is text", async () => {
   await signIn("#/s/visitors?by=country");
-  await page.getByRole("link", { name: "<b>XX</b>" }).click();
+  await page.getByRole("link", { name: "<b>X'X</b>" }).click();
   await quiet();
-  assert.ok((await page.locator(".legend").textContent()).includes("<b>XX</b>"));
+  assert.ok((await page.locator(".legend").textContent()).includes("<b>X'X</b>"));
+  // In what is shown to be copied too: as a word of a shell, and as a text of SQL.
+  const [curl, sql] = await page.locator(".code pre").allTextContents();
+  const said = execFileSync("sh", ["-c", `curl() { printf '%s\\0' "$@"; }\n${curl}`], { encoding: "utf8" });
+  assert.deepEqual(JSON.parse(said.split("\0")[4]).where, { country: "<b>X'X</b>" });
+  assert.ok(sql.includes("and country = '<b>X''X</b>'"), sql);
 });
+
+test("a group that a link makes up is none: it is in no command, and nothing is filtered by it", async () => {
+  await signIn(`#/s/visitors?by=country&only=${encodeURIComponent("DK'; echo harm; echo '")}`);
+  assert.ok((await page.locator(".legend li").count()) > 2, "all groups are shown");
+  for (const text of await page.locator(".code pre").allTextContents()) assert.ok(!/harm|where"|and country/.test(text), text);
+  await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Download CSV" }).click()]);
+  assert.equal(service.state.asked.at(-1).where, undefined);
+});
+
+test("what is shown as HTTP and SQL is what the chart shows: the group, and the span before", async () => {
+  await signIn(`#/s/visitors?by=country,device_class&only=${encodeURIComponent("DK · desktop")}&last=7`);
+  await page.getByRole("link", { name: "Show all groups" }).waitFor();
+  const shown = async () => {
+    const [curl, sql] = await page.locator(".code pre").allTextContents();
+    return { question: JSON.parse(curl.match(/-d '(.*)'$/)[1]), sql };
+  };
+  const { question, sql } = await shown();
+  assert.deepEqual(question, { from: "visitors", by: ["country", "device_class"], between: ["2026-11-08", "2026-11-22"], where: { country: "DK", device_class: "desktop" } });
+  for (const part of ["and country = 'DK'", "and device_class = 'desktop'", ">= timestamp '2026-11-08T00:00:00Z'", "< timestamp '2026-11-22T00:00:00Z'"]) assert.ok(sql.includes(part), sql);
+  await page.getByLabel("Compare with the span before").uncheck();
+  await page.waitForFunction(() => location.hash.includes("compare=no"));
+  await quiet();
+  assert.deepEqual((await shown()).question.between, ["2026-11-15", "2026-11-22"]);
+  await visit("#/s/visitors?by=country&only=(none)");
+  assert.ok((await shown()).sql.includes("and country is null"));
+});
+
+test("a mean of some days says of how many, and so does what it is compared with", async () => {
+  service.state.only = ["2026-11-20", "2026-11-19", "2026-10-20"];
+  await signIn();
+  const card = page.locator(".card").filter({ hasText: "Visitors a day" });
+  await card.getByText("visitors, mean of the 2 of 30 days that are shown").waitFor();
+  await card.locator(".figure .about").filter({ hasText: "against 1 of 30 days of the span before" }).waitFor();
+  await visit("#/s/visitors");
+  await page.getByText("visitors, mean of the 2 of 30 days that are shown").waitFor();
+  await page.getByText("in the span before (1 of 30 days shown)").waitFor();
+  assert.match(await page.locator(".chart svg[role=img]").getAttribute("aria-label"), /mean of the 2 of 30 days that are shown/);
+  assert.equal(await page.getByText("on average").count(), 0);
+  await visit("#/s/visitors?by=country");
+  await page.getByRole("row", { name: /^Germany .* 2 of 30, before 1$/ }).waitFor();
+});
+
+test("epochs are as long as the package says, also where all of them are hidden", async () => {
+  service.state.allHidden = true;
+  await signIn("#/s/published?last=90");
+  await page.getByText("One value a key epoch of 10 days, UTC.").waitFor();
+  await page.getByText("Nothing is shown of this span: 9 of 9 periods had events, but of too few devices.").waitFor();
+  await visit("#/overview?last=90");
+  await page.locator(".card").filter({ hasText: "Devices, for publication" }).getByText("9 of 9 periods had events").waitFor();
+});
+
+test("a broken link opens a page all the same", async () => {
+  await page.goto(`${service.url}/#/%`);
+  await page.getByLabel("Read token").waitFor();
+  await signIn("#/s/visitors?from=2026-13-01&to=2026-14-01");
+  await page.locator(".chart svg").waitFor();
+  assert.equal(await page.getByLabel("Time").inputValue(), "30");
+});
+
+test("a service that is away for a while costs nobody the token", async () => {
+  await signIn("#/s/visitors");
+  service.state.gone = true;
+  await page.reload();
+  await page.getByRole("alert").filter({ hasText: "The service cannot be reached." }).waitFor();
+  assert.equal(await page.evaluate(() => sessionStorage.getItem("quorate.token")), TOKEN);
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.getByRole("alert").filter({ hasText: "The service cannot be reached." }).waitFor();
+  service.state.gone = false;
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.getByRole("heading", { name: "Visitors a day", level: 1 }).waitFor();
+});
+
+for (const [hash, content] of [["#/live", "Now"], ["#/setup", "No event since the service started, 22 Nov 2026"]])
+  test(`${hash}: a service that is gone does not look alive`, async () => {
+    await signIn(hash);
+    await page.getByRole("heading", { name: content }).waitFor();
+    const alert = page.getByRole("alert").filter({ hasText: /The service cannot be reached; what is shown here is of \d+ \w+, \d\d:\d\d UTC\./ });
+    assert.equal(await alert.count(), 0);
+    service.state.gone = true;
+    await alert.waitFor();
+    service.state.gone = false;
+    await alert.waitFor({ state: "detached" });
+  });
 
 test("a group can be seen alone, against the span before", async () => {
   await signIn("#/s/visitors?by=country&last=14");
@@ -185,7 +274,7 @@ test("downloads, in both formats, of what is seen", async () => {
     assert.equal(download.suggestedFilename(), name);
     assert.equal(readFileSync(await download.path(), "utf8"), content);
   }
-  assert.deepEqual(service.state.asked.at(-1), { from: "visitors", by: ["country"], between: ["2026-10-23", "2026-11-22"], where: { country: "DK" } });
+  assert.deepEqual(service.state.asked.at(-1), { from: "visitors", by: ["country"], between: ["2026-09-23", "2026-11-22"], where: { country: "DK" } });
 });
 
 test("an interval is drawn where there is one", async () => {

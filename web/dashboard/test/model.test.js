@@ -1,5 +1,6 @@
 // From rows to pictures, and from addresses to views.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { after, before, test } from "node:test";
 import { createServer } from "vite";
 
@@ -16,7 +17,7 @@ before(async () => {
 after(() => vite.close());
 
 const DAY = 86_400_000;
-const visitors = { name: "visitors", title: "Visitors a day", contributors: "visitors", columns: [{ name: "visitors", measure: "contributors", field: null, unit: null, about: null }], every: "day", measures: ["visitors"], groupings: [[], ["country"]], complete_until: "2026-11-22T00:00:00.000Z" };
+const visitors = { name: "visitors", title: "Visitors a day", contributors: "visitors", columns: [{ name: "visitors", measure: "contributors", field: null, unit: null, about: null }], every: "day", period_ms: DAY, measures: ["visitors"], groupings: [[], ["country"]], complete_until: "2026-11-22T00:00:00.000Z" };
 const row = (day, values) => ({ period_start: `${day}T00:00:00Z`, period_end: new Date(Date.parse(day) + DAY).toISOString(), ...values });
 const view = (span, more = {}) => ({ page: "overview", span, compare: true, ...more });
 
@@ -27,14 +28,23 @@ test("a view survives its address", () => {
   assert.equal(route.parse("#nonsense?%").page, "overview");
 });
 
+test("a broken address is a view all the same", () => {
+  assert.equal(route.parse("#/%").page, "overview");
+  assert.equal(route.parse("#/s/%E0%A4%A").statistic, "%E0%A4%A");
+  for (const [from, to] of [["2026-13-01", "2026-14-01"], ["2026-01-01", "2026-99-99"], ["2026-02-01", "2026-02-30"], ["0001-01-01", "2026-01-01"]])
+    assert.deepEqual(route.parse(`#/s/visitors?from=${from}&to=${to}`).span, { last: 30 }, `${from} to ${to}`);
+});
+
 test("a span is of whole periods, and so is the one before it", () => {
   const span = model.spanOf(view({ last: 7 }), visitors);
   assert.deepEqual([span.from, span.to, span.before].map(time.iso), ["2026-11-15", "2026-11-22", "2026-11-08"]);
-  const weekly = { every: "week", complete_until: "2026-11-09T00:00:00.000Z" };
+  const weekly = { period_ms: 7 * DAY, complete_until: "2026-11-09T00:00:00.000Z" };
   assert.deepEqual([model.spanOf(view({ last: 3 }), weekly)].map(({ from, to }) => (to - from) / DAY), [7], "one period at least");
   const dates = model.spanOf(view({ from: "2026-10-10", to: "2026-10-31" }), weekly);
   assert.deepEqual([dates.from, dates.to, dates.before].map(time.iso), ["2026-10-12", "2026-10-26", "2026-09-28"], "weeks that lie in it as a whole");
-  assert.equal(model.spanOf(view({ last: 7 }), { every: "day", complete_until: null }), null);
+  const epochs = model.spanOf(view({ last: 30 }), { every: "epoch", period_ms: 10 * DAY, complete_until: "2026-10-26T00:00:00.000Z" });
+  assert.deepEqual([epochs.from, epochs.to, epochs.before].map(time.iso), ["2026-09-26", "2026-10-26", "2026-08-27"], "an epoch is as long as the package says");
+  assert.equal(model.spanOf(view({ last: 7 }), { period_ms: DAY, complete_until: null }), null);
 });
 
 test("what is not shown is a gap if it is hidden, and in no mean", () => {
@@ -44,10 +54,20 @@ test("what is not shown is a gap if it is hidden, and in no mean", () => {
   const [all] = groups;
   assert.equal(periods, 4);
   assert.deepEqual(all.points.map(({ value }) => value), [20, null, 30, null]);
-  assert.deepEqual([all.mean, all.meanBefore, all.shown], [25, 40, 2]);
+  assert.deepEqual([all.mean, all.meanBefore, all.shown, all.shownBefore], [25, 40, 2, 1], "and how many a mean is of is known");
   assert.deepEqual(all.points.map(({ hidden }) => hidden), [false, true, false, false]);
   assert.deepEqual(gaps.map(({ start, end }) => [time.iso(start), time.iso(end)]), [["2026-11-19", "2026-11-20"]]);
   assert.equal(words.changed(all.mean, all.meanBefore), "−38%");
+});
+
+test("a mean of some periods alone says of how many", () => {
+  const [visitors_] = visitors.columns;
+  const said = (column, shown, count) => words.average(column, "day", "days", words.shownOf(shown, count, "days"));
+  assert.equal(said(visitors_, 90, 90), "visitors a day, on average");
+  assert.equal(said(visitors_, 2, 90), "visitors, mean of the 2 of 90 days that are shown");
+  const median = { name: "p50_duration", measure: "quantile", field: "duration", unit: "ms", about: null };
+  assert.equal(said(median, 90, 90), "median duration, mean of the days");
+  assert.equal(said(median, 1, 90), "median duration, mean of the 1 of 90 days that is shown");
 });
 
 test("groups come largest first, and only those that are shown in the span", () => {
@@ -87,12 +107,24 @@ test("numbers in their units, and names as people say them", () => {
 
 test("SQL asks for the same", () => {
   assert.equal(
-    model.sql("usage", ["product", "feature"], ["events"], Date.parse("2026-11-01"), Date.parse("2026-11-02T05:00:00Z")),
+    model.sql(model.questionOf("usage", ["product", "feature"], Date.parse("2026-11-01"), Date.parse("2026-11-02T05:00:00Z"), ["it's", "(none)"]), ["events"]),
     `select period_start, product, feature, events
 from usage
 where grouping = 'product, feature'
+  and product = 'it''s'
+  and feature is null
   and period_start >= timestamp '2026-11-01T00:00:00Z'
   and period_start < timestamp '2026-11-02T05:00:00Z'
 order by period_start, product, feature`,
   );
+});
+
+test("the command of a question asks it in a shell, and does nothing else", () => {
+  const question = model.questionOf("visitors", ["country"], Date.parse("2026-11-01"), Date.parse("2026-11-02"), ["DK'; echo harm; echo '$(echo harm)`echo harm`\\"]);
+  for (const service of ["http://127.0.0.1:8081/v1/query", "https://stats.example.org/a'b;echo harm/v1/query"]) {
+    const command = model.curl(service, question);
+    const said = execFileSync("sh", ["-c", `curl() { printf '%s\\0' "$@"; }\n${command}`], { env: { ...process.env, TOKEN: "qr_test" }, encoding: "utf8" });
+    const [address, , authorization, , body, ...rest] = said.split("\0");
+    assert.deepEqual([address, authorization, JSON.parse(body), rest], [service, "Authorization: Bearer qr_test", question, [""]]);
+  }
 });

@@ -40,6 +40,7 @@ export const STATISTICS = [
     columns: [column("visitors", "contributors")],
     groupings: [[], ["country"], ["country", "device_class"]],
     every: "day",
+    period_ms: DAY,
     complete_until: "2026-11-22T00:00:00.000Z",
     closes_at: "2099-11-23T02:00:00.000Z",
   },
@@ -58,6 +59,7 @@ export const STATISTICS = [
     ],
     groupings: [[], ["product"]],
     every: "day",
+    period_ms: DAY,
     complete_until: "2026-11-22T00:00:00.000Z",
     closes_at: "2099-11-29T00:00:00.000Z",
   },
@@ -71,6 +73,7 @@ export const STATISTICS = [
     columns: [column("devices", "contributors"), column("share_error_present", "share", "error", "share", "error code, if it failed")],
     groupings: [["product"]],
     every: "week",
+    period_ms: 7 * DAY,
     complete_until: "2026-11-16T00:00:00.000Z",
     closes_at: "2099-11-29T00:00:00.000Z",
   },
@@ -84,6 +87,8 @@ export const STATISTICS = [
     columns: [column("devices", "contributors")],
     groupings: [[]],
     every: "epoch",
+    // As this package chose it: not every epoch is of 28 days.
+    period_ms: 10 * DAY,
     complete_until: "2026-10-26T00:00:00.000Z",
     closes_at: "2099-11-29T00:00:00.000Z",
   },
@@ -127,23 +132,22 @@ export const POLICY = {
 };
 
 const GROUPS = {
-  country: ["DE", "DK", "FR", "GB", "SE", "US", "<b>XX</b>", "(none)"],
+  country: ["DE", "DK", "FR", "GB", "SE", "US", "<b>X'X</b>", "(none)"],
   device_class: ["desktop", "mobile"],
   product: ["scanner", "viewer"],
 };
-const LENGTHS = { hour: DAY / 24, day: DAY, week: 7 * DAY, epoch: 28 * DAY };
-
-/** Rows of a question: a wave over the days, the third group with gaps; of the total, a day in twenty is hidden. */
-function rows(statistic, by, from, to) {
+/** Rows of a question: a wave over the days, the third group with gaps; of the total, a day in twenty is hidden. With
+ * `allHidden` all of it is; `only` has the days of which there is anything. */
+function rows(statistic, by, [from, to], { allHidden, only }) {
   const groups = by.reduce((all, name) => all.flatMap((group) => GROUPS[name].map((value) => ({ ...group, [name]: value }))), [{}]);
-  const length = LENGTHS[statistic.every];
+  const length = statistic.period_ms;
   const found = [];
   const hidden = new Set();
   for (let start = Date.parse(statistic.complete_until) - 40 * length; start < Date.parse(statistic.complete_until); start += length) {
-    if (start < from || start >= to) continue;
+    if (start < from || start >= to || (only && !only.includes(new Date(start).toISOString().slice(0, 10)))) continue;
     const step = Math.round((UNTIL - start) / DAY);
     groups.forEach((group, index) => {
-      if ((index === 2 && step % 3 === 0) || (by.length === 0 && statistic.name === "visitors" && step % 20 === 0)) return hidden.add(new Date(start).toISOString());
+      if (allHidden || (index === 2 && step % 3 === 0) || (by.length === 0 && statistic.name === "visitors" && step % 20 === 0)) return hidden.add(new Date(start).toISOString());
       const size = 100 - 10 * index + 5 * (step % 7);
       const values = { visitors: size, devices: size, events: 3 * size, mean_duration: 20_000 + 100 * size, p95_duration: 60_000 + 100 * size, share_error_present: 0.02 + index / 100 };
       const measures = Object.fromEntries(statistic.measures.map((name) => [name, values[name]]));
@@ -160,6 +164,9 @@ export async function start() {
     empty: false,
     revoked: false,
     broken: false,
+    gone: false,
+    allHidden: false,
+    only: null,
     live: { since: "2026-11-22T00:00:00.000Z", last_event: null, ingest: "https://events.example.org", rounding: 5, families: [] },
     asked: [],
   };
@@ -175,6 +182,7 @@ export async function start() {
       response.writeHead(200, { "content-type": TYPES[extname(name)], "content-security-policy": CSP, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer" });
       return response.end(await readFile(new URL(name, dist)));
     }
+    if (state.gone) return request.socket.destroy();
     const refuse = (status, error, message) => answer(status, { error, message, retry: status === 503 });
     if (request.headers.authorization !== `Bearer ${TOKEN}` || state.revoked)
       return refuse(401, "unknown_token", "this read token is unknown or revoked; `quorate reader add NAME` makes a new one");
@@ -191,7 +199,7 @@ export async function start() {
       statistic.name === "published"
         ? { mechanism: "gaussian", rho: 0.05, hidden_groups: false, note: "differentially private" }
         : { mechanism: "threshold", min_contributors: 10, rounding: 5, hidden_groups: question.by.length > 0, note: NOTE };
-    answer(200, { complete_until: statistic.complete_until, privacy, ...rows(statistic, question.by, ...question.between.map((time) => Date.parse(time))) });
+    answer(200, { complete_until: statistic.complete_until, privacy, ...rows(statistic, question.by, question.between.map((time) => Date.parse(time)), state) });
   });
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
   return {

@@ -2,7 +2,7 @@
 
 import type { Live } from "../api";
 import { type Child, fill, h, wide } from "../dom";
-import { type Place, linkTo } from "../shell";
+import { type Place, linkTo, lookout } from "../shell";
 import * as time from "../time";
 import * as words from "../words";
 
@@ -12,6 +12,7 @@ const BARS = 60;
 
 export function live(main: HTMLElement, place: Place, failed: (error: unknown) => void): string {
   const { api, left } = place;
+  const out = lookout(failed);
   const said = h("div", { class: "stack" });
   const chart = h("div", { class: "chart" });
   const history: { time: number; count: number }[] = [];
@@ -22,6 +23,7 @@ export function live(main: HTMLElement, place: Place, failed: (error: unknown) =
       { class: "head" },
       h("div", {}, h("h1", {}, "Live"), h("p", { class: "about" }, "Events by family, as they are taken or refused. Whose they are is not known here, and nothing of them is shown.")),
     ),
+    out.place,
     said,
   );
   const look = async () => {
@@ -35,8 +37,9 @@ export function live(main: HTMLElement, place: Place, failed: (error: unknown) =
       // The tables are drawn anew, unless somebody is in them.
       if (!said.contains(document.activeElement) || said.childElementCount === 0) fill(said, drawing(now, chart));
       await draw(now.rounding);
+      out.saw();
     } catch (error) {
-      if (!left.aborted) failed(error);
+      if (!left.aborted) out.missed(error);
     }
   };
   const draw = async (rounding: number) => {

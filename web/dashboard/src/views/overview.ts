@@ -2,7 +2,7 @@
 
 import type { Answer, Privacy, Statistic } from "../api";
 import { h } from "../dom";
-import { epochOf, groupingOf, mainMeasure, picture, spanOf } from "../model";
+import { groupingOf, mainMeasure, picture, questionOf, spanOf } from "../model";
 import { type Place, asked, drawn, linkTo } from "../shell";
 import * as time from "../time";
 import * as words from "../words";
@@ -31,7 +31,7 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
   const by = groupingOf(statistic);
   const who = statistic.contributors;
   const measure = mainMeasure(statistic);
-  const average = words.average(measure, time.periods(statistic.every, 1), time.periods(statistic.every, 2));
+  const [period, all] = [time.periods(statistic.every, 1), time.periods(statistic.every, 2)];
   const body = h("div", { class: "body" });
   const link = h("a", { href: linkTo({ page: "statistic", statistic: statistic.name }) }, statistic.title);
   const article = h("article", { class: "card" }, h("h3", {}, link), body);
@@ -43,10 +43,9 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
     );
     return article;
   }
-  const between: [string, string] = [time.iso(view.compare ? span.before : span.from), time.iso(span.to)];
+  const question = questionOf(statistic.name, by, view.compare ? span.before : span.from, span.to);
   const draw = (answer: Answer) => {
-    const exact = spanOf(view, statistic, epochOf(statistic.every, answer.rows)) ?? span;
-    const found = picture(answer, by, measure.name, exact);
+    const found = picture(answer, by, measure.name, span);
     const [first] = found.groups;
     const foot = [notes(statistic, answer.privacy, who)];
     if (!first) return [h("p", { class: "about" }, nothing(answer, found, statistic)), foot];
@@ -65,6 +64,8 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
         ),
       );
       const more = found.groups.length - rows.length;
+      const isWhole = listed.slice(0, SHOWN).every(({ shown }) => shown === found.periods);
+      const average = words.average(measure, period, all, isWhole ? null : `the ${all} in which each is shown`);
       return [
         h("p", { class: "about" }, `${words.sentence(average)}, by ${by.map(words.dimension).join(", ")}`),
         h("ol", { class: "bars" }, rows),
@@ -73,7 +74,10 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
       ];
     }
     const change = view.compare ? words.changed(first.mean, first.meanBefore) : null;
-    const summary = `${statistic.title}: ${words.value(measure, first.mean ?? 0)} on average, ${time.range(exact.from, exact.to)}`;
+    const average = words.average(measure, period, all, words.shownOf(first.shown, found.periods, all));
+    const isWholeBefore = first.shownBefore === found.periods;
+    const against = ` against ${isWholeBefore ? "" : `${first.shownBefore} of ${found.periods} ${all} of `}the span before`;
+    const summary = `${statistic.title}: ${words.value(measure, first.mean ?? 0)} ${average}, ${time.range(span.from, span.to)}`;
     const chart = h("div", { class: "spark" });
     drawn(chart, left, async (width) => (await import("../charts")).spark(found, first, width, 112, summary));
     return [
@@ -82,13 +86,13 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
         { class: "figure" },
         h("strong", {}, words.value(measure, first.mean ?? 0)),
         h("span", { class: "about" }, ` ${average}`),
-        change !== null && h("span", { class: "change" }, change, h("span", { class: "unseen" }, " against the span before")),
+        change !== null && [h("span", { class: "change" }, change), h("span", { class: isWholeBefore ? "unseen" : "about" }, against)],
       ),
       chart,
       foot,
     ];
   };
-  asked(body, left, () => api.ask({ from: statistic.name, by, between }), draw).catch(failed);
+  asked(body, left, () => api.ask(question), draw).catch(failed);
   return article;
 }
 

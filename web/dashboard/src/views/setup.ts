@@ -2,7 +2,7 @@
 
 import type { Live, Statistic } from "../api";
 import { type Child, announce, copyButton, fill, h } from "../dom";
-import { type Place, linkTo } from "../shell";
+import { type Place, linkTo, lookout } from "../shell";
 import * as time from "../time";
 import * as words from "../words";
 
@@ -15,6 +15,7 @@ const REASONS = 3;
 export function setup(main: HTMLElement, place: Place, failed: (error: unknown) => void): string {
   const { api, statistics, left } = place;
   const empty = statistics.every(({ complete_until }) => complete_until === null);
+  const out = lookout(failed);
   const waiting = h("section", { class: "panel", "aria-labelledby": "arrived" });
   const snippets = h("div", { class: "stack" });
   const title = empty ? "Send the first event" : "Send events";
@@ -29,6 +30,7 @@ export function setup(main: HTMLElement, place: Place, failed: (error: unknown) 
         h("p", { class: "about" }, empty ? "There is nothing to see yet. This page changes by itself when an event arrives." : "From a page, a program, or a shell."),
       ),
     ),
+    out.place,
     waiting,
     snippets,
   );
@@ -46,8 +48,9 @@ export function setup(main: HTMLElement, place: Place, failed: (error: unknown) 
       door = now.ingest;
       arrived = has;
       if (rounds++ % ROUNDS === ROUNDS - 1) await place.refresh();
+      out.saw();
     } catch (error) {
-      if (!left.aborted) failed(error);
+      if (!left.aborted) out.missed(error);
     }
   };
   const timer = setInterval(() => void look(), EVERY_MS);

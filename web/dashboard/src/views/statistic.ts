@@ -1,8 +1,8 @@
 // One statistic: its course, its groups, what is missing and why, and how to ask for the same elsewhere.
 
-import type { Answer, Column, Question, Statistic } from "../api";
+import type { Answer, Column, Statistic } from "../api";
 import { type Child, announce, choice, copyButton, fill, h } from "../dom";
-import { type Group, type Picture, type Point, type Span, epochOf, groupingOf, latest, mainMeasure, picture, runs, spanOf, sql } from "../model";
+import { type Group, type Picture, type Point, type Span, curl, groupingOf, latest, mainMeasure, picture, questionOf, runs, spanOf, sql } from "../model";
 import { format } from "../route";
 import { type Place, asked, drawn, go, linkTo } from "../shell";
 import * as time from "../time";
@@ -45,11 +45,8 @@ export function statistic(main: HTMLElement, place: Place, failed: (error: unkno
     body.append(h("p", { class: "empty" }, "Nothing is released yet. ", h("a", { href: linkTo({ page: "setup" }) }, "Send events"), ", and wait until the period closes."));
     return own.title;
   }
-  const question: Question = { from: own.name, by, between: [time.iso(view.compare ? span.before : span.from), time.iso(span.to)] };
-  asked(body, left, () => api.ask(question), (answer) => {
-    const exact = spanOf(view, own, epochOf(own.every, answer.rows)) ?? span;
-    return content({ place, own, by, measure, span: exact, answer, failed });
-  }).catch(failed);
+  const question = questionOf(own.name, by, view.compare ? span.before : span.from, span.to);
+  asked(body, left, () => api.ask(question), (answer) => content({ place, own, by, measure, span, answer, failed })).catch(failed);
   return own.title;
 }
 
@@ -59,7 +56,7 @@ function state(own: Statistic): Node {
   return h(
     "p",
     { class: "about" },
-    `One value ${words.a(own.every === "epoch" ? "key epoch" : own.every)}, UTC.`,
+    `One value ${words.a(own.every === "epoch" ? `key epoch of ${time.span(own.period_ms)}` : own.every)}, UTC.`,
     until !== null && ` Complete until ${time.moment(Date.parse(until))}.`,
     closes !== null && [" The next ", time.periods(own.every, 1), " closes ", h("time", { datetime: closes }, time.moment(Date.parse(closes))), `, ${time.distance(Date.parse(closes), Date.now())}.`],
   );
@@ -86,14 +83,14 @@ function content(all: Content): Child {
   const lines = shown.map((group, index) => ({ label: name(group), group, colour: `var(--line-${chosen ? 1 : index + 1})` }));
   const protection = h("p", { class: "badge" }, words.protection(answer.privacy, who));
   if (lines.length === 0)
-    return [h("p", { class: "empty" }, nothing(answer, found, own)), protection, elsewhere(all)];
+    return [h("p", { class: "empty" }, nothing(answer, found, own)), protection, elsewhere(all, null)];
 
   const alone = lines.length === 1;
   const picked = alone ? { ...found, groups: shown, gaps: gapsOf(shown[0]!) } : found;
   const chart = h("div", { class: "chart" });
   const span_ = time.range(span.from, span.to);
   const title = `${words.measure(measure)}${by.length > 0 ? ` by ${by.map(words.dimension).join(", ")}` : ""}`;
-  const summary = lines.map(({ label, group }) => `${label}: ${described(group, measure, own)}`).slice(0, 3).join("; ");
+  const summary = lines.map(({ label, group }) => `${label}: ${described(group, found.periods, measure, own)}`).slice(0, 3).join("; ");
   drawn(chart, left, async (width) => {
     const { overTime } = await import("../charts");
     return overTime({
@@ -132,7 +129,7 @@ function content(all: Content): Child {
     h(
       "section",
       { class: "panel", "aria-labelledby": "course" },
-      h("div", { class: "head" }, heading, headline(all, lines[0]!.group, alone)),
+      h("div", { class: "head" }, heading, alone && headline(all, lines[0]!.group, found.periods)),
       legend,
       chart,
       h(
@@ -149,7 +146,7 @@ function content(all: Content): Child {
       table(all, found, lines.map(({ group }) => group), name),
     ),
     by.length > 0 && breakdown(all, found, name),
-    elsewhere(all),
+    elsewhere(all, chosen ?? null),
   ];
 }
 
@@ -173,24 +170,25 @@ export function nothing({ privacy }: Answer, { hidden, periods }: Picture, { con
   return `Nothing is shown of this span: ${hidden} of ${periods} ${all} had events, but of ${words.few(privacy, contributors)}.`;
 }
 
-function headline({ place, measure, own }: Content, group: Group, isAlone: boolean): Child {
-  if (!isAlone) return null;
+function headline({ place, measure, own }: Content, group: Group, periods: number): Child {
   if (group.mean === null) return null;
+  const [period, all] = [time.periods(own.every, 1), time.periods(own.every, 2)];
   const change = place.view.compare ? words.changed(group.mean, group.meanBefore) : null;
   return h(
     "p",
     { class: "figure" },
     h("strong", {}, words.value(measure, group.mean)),
-    h("span", { class: "about" }, ` ${words.average(measure, time.periods(own.every, 1), time.periods(own.every, 2))}`),
-    change !== null && group.meanBefore !== null && [h("span", { class: "change" }, change), h("span", { class: "about" }, ` from ${words.value(measure, group.meanBefore)} in the span before`)],
+    h("span", { class: "about" }, ` ${words.average(measure, period, all, words.shownOf(group.shown, periods, all))}`),
+    change !== null && group.meanBefore !== null && [h("span", { class: "change" }, change), h("span", { class: "about" }, ` from ${words.value(measure, group.meanBefore)} in the span before${group.shownBefore < periods ? ` (${group.shownBefore} of ${periods} ${all} shown)` : ""}`)],
   );
 }
 
-function described(group: Group, measure: Column, own: Statistic): string {
+function described(group: Group, periods: number, measure: Column, own: Statistic): string {
   const values = group.points.flatMap(({ value }) => (value === null ? [] : [value]));
   if (values.length === 0) return "not shown";
   const said = (number: number) => words.value(measure, number);
-  return `mean of the ${time.periods(own.every, 2)} ${said(group.mean ?? 0)}, lowest ${said(Math.min(...values))}, highest ${said(Math.max(...values))}, last ${said(latest(group.points)?.value ?? 0)}`;
+  const all = time.periods(own.every, 2);
+  return `mean of ${words.shownOf(group.shown, periods, all) ?? `the ${all}`} ${said(group.mean ?? 0)}, lowest ${said(Math.min(...values))}, highest ${said(Math.max(...values))}, last ${said(latest(group.points)?.value ?? 0)}`;
 }
 
 /** Every value of the chart, for those who read rather than look. */
@@ -235,7 +233,8 @@ function breakdown({ place, own, by, measure, answer }: Content, found: Picture,
   const who = own.contributors;
   const largest = Math.max(...found.groups.map(({ mean }) => mean ?? 0)) || 1;
   const compared = view.compare && found.groups.some(({ meanBefore }) => meanBefore !== null);
-  const some = found.hidden > 0 || found.groups.some(({ shown }) => shown < found.periods);
+  const isPart = (count: number) => count > 0 && count < found.periods;
+  const some = found.hidden > 0 || found.groups.some(({ shown, shownBefore }) => isPart(shown) || (compared && isPart(shownBefore)));
   const row = (group: Group) => {
     const isOnly = group.key === view.only;
     const change = view.compare ? words.changed(group.mean, group.meanBefore) : null;
@@ -250,7 +249,7 @@ function breakdown({ place, own, by, measure, answer }: Content, found: Picture,
       ),
       h("td", { class: "number" }, words.value(measure, group.mean ?? 0)),
       compared && h("td", { class: "number change" }, change ?? "–"),
-      some && h("td", { class: "number about" }, `${group.shown} of ${found.periods}`),
+      some && h("td", { class: "number about" }, `${group.shown} of ${found.periods}${compared && isPart(group.shownBefore) ? `, before ${group.shownBefore}` : ""}`),
     );
   };
   const body = h("tbody", {}, found.groups.slice(0, LISTED).map(row));
@@ -307,11 +306,10 @@ function breakdown({ place, own, by, measure, answer }: Content, found: Picture,
   );
 }
 
-/** The same for other programs: files, a link, HTTP, SQL. */
-function elsewhere({ place, own, by, measure, span, failed }: Content): Node {
+/** The same for other programs: files, a link, HTTP, SQL; of one group where the chart is of one. */
+function elsewhere({ place, own, by, measure, span, failed }: Content, chosen: Group | null): Node {
   const { api, view } = place;
-  const question: Question = { from: own.name, by, between: [time.iso(span.from), time.iso(span.to)] };
-  if (view.only !== undefined && by.length === 1) question.where = { [by[0]!]: view.only };
+  const question = questionOf(own.name, by, view.compare ? span.before : span.from, span.to, chosen?.values);
   const trouble = h("p", { class: "trouble", role: "alert" });
   const save = async (mediaType: string, ending: string) => {
     fill(trouble);
@@ -325,8 +323,6 @@ function elsewhere({ place, own, by, measure, span, failed }: Content): Node {
     }
   };
   const service = new URL("v1/query", location.href).href.split("#")[0]!;
-  const curl = [`curl ${service} \\`, `  -H "Authorization: Bearer $TOKEN" \\`, `  -d '${JSON.stringify(question)}'`].join("\n");
-  const statement = sql(own.name, by, [measure.name], span.from, span.to);
   const code = (label: string, text: string) =>
     h("div", { class: "code" }, h("div", { class: "head" }, h("h3", {}, label), copyButton("Copy", () => text)), h("pre", { tabindex: 0, role: "region", "aria-label": label }, h("code", {}, text)));
   return h(
@@ -340,6 +336,6 @@ function elsewhere({ place, own, by, measure, span, failed }: Content): Node {
       copyButton("Copy a link to this view", () => location.href),
     ),
     trouble,
-    h("details", { class: "more" }, h("summary", {}, "How this was asked: HTTP and SQL"), code("As a request", curl), code("As SQL, for POST /v1/sql or quorate sql", statement)),
+    h("details", { class: "more" }, h("summary", {}, "How this was asked: HTTP and SQL"), code("As a request", curl(service, question)), code("As SQL, for POST /v1/sql or quorate sql", sql(question, [measure.name]))),
   );
 }
