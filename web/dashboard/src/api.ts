@@ -131,10 +131,8 @@ export interface PolicyFamily {
 export interface Outcomes {
   family: string | null;
   received: number;
-  stored: number;
-  duplicate: number;
-  expired: number;
-  suppressed: number;
+  /** Not refused: stored, second copies, expired and suppressed together, since what others sent decides among these. */
+  taken: number;
   refused: Record<string, number>;
   notes: Record<string, number>;
 }

@@ -128,7 +128,7 @@ export const POLICY = {
   ],
   rounding: 5,
   keys: [{ use: "pseudonym", family: "web", alive: 2, destroyed: 88, oldest_alive: "2026-11-20T00:00:00.000Z", last_destroyed: "2026-11-21T18:00:00.000Z" }],
-  outcomes: [{ family: "web", received: 1_000, stored: 950, duplicate: 20, expired: 0, suppressed: 0, refused: { too_long: 30, malformed: 0 }, notes: { signal_gpc: 10 } }],
+  outcomes: [{ family: "web", received: 1_000, taken: 970, refused: { too_long: 30, malformed: 0 }, notes: { signal_gpc: 10 } }],
 };
 
 const GROUPS = {

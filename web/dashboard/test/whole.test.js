@@ -155,6 +155,7 @@ test("what was sent is what is seen", async (t) => {
     await page.getByRole("heading", { name: "Collected: device_usage" }).waitFor();
     await page.getByText("Sec-GPC", { exact: true }).waitFor();
     for (const { title } of statistics) await page.getByRole("rowheader", { name: title }).first().waitFor();
+    assert.doesNotMatch(await page.locator("main").textContent(), /NaN|undefined|Invalid/, "the page reads what the service says");
   });
 
   await t.test("the page for visitors: without a token, a script or a hindrance, from both ports", async (t) => {

@@ -124,9 +124,9 @@ function leaves({ statistics }: Policy): Node {
 }
 
 function outcomes({ outcomes: all, rounding }: Policy): Node {
-  const rows = all.map(({ family, received, stored, duplicate, refused, expired, suppressed }): Child[] => {
+  const rows = all.map(({ family, received, taken, refused }): Child[] => {
     const refusals = Object.values(refused).reduce((sum, count) => sum + count, 0);
-    return [family ?? "of no family", words.rounded(received, true, rounding), ...[stored, duplicate, refusals, expired, suppressed].map(words.count)];
+    return [family ?? "of no family", words.rounded(received, true, rounding), ...[taken, refusals].map(words.count)];
   });
   const reasons = new Map<string, number>();
   for (const [reason, count] of all.flatMap(({ refused }) => Object.entries(refused))) reasons.set(reason, (reasons.get(reason) ?? 0) + count);
@@ -136,8 +136,8 @@ function outcomes({ outcomes: all, rounding }: Policy): Node {
   return section(
     "outcomes",
     "What became of every event",
-    h("p", { class: "about" }, `Of everything that was ever received, from the ledger. Counts are rounded down to a multiple of ${rounding}.`),
-    table("Outcomes", ["Family", "Received", "Stored", "Second copies", "Refused", "Expired", "Suppressed"], rows, 1),
+    h("p", { class: "about" }, `Of everything that was ever received, from the ledger. Counts are rounded down to a multiple of ${rounding}. Taken are those that were not refused: stored, second copies, expired, and suppressed after an objection.`),
+    table("Outcomes", ["Family", "Received", "Taken", "Refused"], rows, 1),
     reasons.size > 0 && table("Refused, by reason", ["Refused, by reason", "Events"], [...reasons].sort((a, b) => b[1] - a[1]).map(([reason, count]) => [words.sentence(words.reason(reason)), words.rounded(count, true, rounding)]), 1),
     notes.length > 0 && h("ul", { class: "plain about" }, notes.map((text) => h("li", {}, text))),
   );
@@ -155,7 +155,7 @@ function keys(all: Keys[]): Node {
   return section(
     "keys",
     "Keys, alive and destroyed",
-    h("p", { class: "about" }, "Each was recorded by a commitment when it was made, and again when it was destroyed: ", h("code", {}, "quorate keyring list"), "."),
+    h("p", { class: "about" }, "As they were when the day began. Each was recorded by a commitment when it was made, and again when it was destroyed: ", h("code", {}, "quorate keyring list"), "."),
     table("Keys", ["Keys", "Alive", "Destroyed", "Oldest alive", "Last destroyed"], rows, 1),
   );
 }
