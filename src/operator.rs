@@ -1,5 +1,6 @@
 //! The operator's port: health, readiness, metrics, status. No token, loopback only.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -10,9 +11,10 @@ use axum::{Json, Router};
 use disclosure::Disclosure;
 use ingest::Suspension;
 use metrics_exporter_prometheus::PrometheusHandle;
-use schemas::Clock;
 use schemas::time::SECOND_MS;
+use schemas::{Clock, Outcome};
 use serde::{Deserialize, Serialize};
+use sink::{Counted, OutcomeRow};
 use transport::Log;
 
 use crate::pipeline::Progress;
@@ -70,8 +72,53 @@ pub struct Status {
     /// Acknowledged frames that could not be read and were passed over since the service started.
     #[serde(default)]
     pub lost_frames: u64,
+    /// What became of every event, by the ledger as it was last committed; those of no family first.
+    #[serde(default)]
+    pub outcomes: Vec<Outcomes>,
     /// The next period of each statistic to close.
     pub closings: Vec<Closing>,
+}
+
+/// What became of the events of one family: received is the sum of the others.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcomes {
+    /// The family; null for events that were refused before they had one.
+    pub family: Option<String>,
+    /// Events received.
+    pub received: u64,
+    /// Events that are rows, or were until their time was over.
+    pub stored: u64,
+    /// Second copies.
+    pub duplicate: u64,
+    /// Events that were refused, for whatever reason.
+    pub refused: u64,
+    /// Events whose key was destroyed before they were committed.
+    pub expired: u64,
+    /// Events of people who objected or were erased.
+    pub suppressed: u64,
+}
+
+impl Outcomes {
+    /// Adds up the lines of the ledger by family.
+    fn by_family(rows: Vec<OutcomeRow>) -> Vec<Self> {
+        let mut families: BTreeMap<Option<String>, Self> = BTreeMap::new();
+        for OutcomeRow { family, counted, count, partition: _ } in rows {
+            let of = families
+                .entry(family.clone())
+                .or_insert_with(|| Self { family, ..Self::default() });
+            match counted {
+                Counted::Received => of.received += count,
+                Counted::Outcome(Outcome::Stored) => of.stored += count,
+                Counted::Outcome(Outcome::Duplicate) => of.duplicate += count,
+                Counted::Outcome(Outcome::Expired) => of.expired += count,
+                Counted::Outcome(Outcome::Suppressed) => of.suppressed += count,
+                Counted::Refused(_) => of.refused += count,
+                // The ledger counts refusals by reason alone; notes are no outcomes.
+                Counted::Outcome(Outcome::Refused) | Counted::Note(_) => {}
+            }
+        }
+        families.into_values().collect()
+    }
 }
 
 /// When a period closes.
@@ -146,10 +193,50 @@ async fn status(State(operator): State<Operator>) -> impl IntoResponse {
         clock_jump_s: seen.jump_ms.map(|ms| ms / SECOND_MS),
         free_bytes: operator.free.bytes(),
         lost_frames: operator.progress.lost_frames(),
+        outcomes: Outcomes::by_family(operator.progress.outcomes()),
         closings: closings.into_iter().map(closing).collect(),
     })
 }
 
 fn suspended(server: &ingest::Server) -> Vec<String> {
     server.suspensions().into_iter().map(|reason| reason.name().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{Note, Reason};
+
+    use super::*;
+
+    #[test]
+    fn outcomes_of_all_partitions_add_up_by_family() {
+        let row = |family: Option<&str>, partition, counted, count| OutcomeRow {
+            family: family.map(str::to_owned),
+            partition,
+            counted,
+            count,
+        };
+        let outcomes = Outcomes::by_family(vec![
+            row(Some("web"), 0, Counted::Received, 7),
+            row(Some("web"), 1, Counted::Received, 8),
+            row(Some("web"), 0, Counted::Outcome(Outcome::Stored), 5),
+            row(Some("web"), 1, Counted::Outcome(Outcome::Duplicate), 4),
+            row(Some("web"), 1, Counted::Outcome(Outcome::Expired), 3),
+            row(Some("web"), 1, Counted::Outcome(Outcome::Suppressed), 2),
+            row(Some("web"), 0, Counted::Refused(Reason::TooLong), 1),
+            row(Some("web"), 0, Counted::Note(Note::Undeclared), 9),
+            row(None, 0, Counted::Received, 6),
+            row(None, 0, Counted::Refused(Reason::Malformed), 6),
+        ]);
+        let web = Outcomes {
+            family: Some("web".to_owned()),
+            received: 15,
+            stored: 5,
+            duplicate: 4,
+            refused: 1,
+            expired: 3,
+            suppressed: 2,
+        };
+        assert_eq!(outcomes, [Outcomes { received: 6, refused: 6, ..Outcomes::default() }, web]);
+    }
 }

@@ -83,7 +83,7 @@ impl Service {
             ingest: config.ingest.base_url(server.addr),
             server: Arc::clone(&server),
             progress: Arc::clone(&progress),
-            ring: KeyCounts::of(Arc::clone(&store.ring)),
+            ring: KeyCounts::of(Arc::clone(&store.ring), Arc::clone(&clock)),
         });
         let readers = query::router(statistics, told, config.readers.clone(), Arc::clone(&clock));
         let free = Arc::new(Free::default());

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anonymizer::{KeyEntry, KeyName, KeyRing, KeyState};
+use anonymizer::{KeyEntry, KeyName, KeyRing};
 use ingest::{FamilyStatus, Server};
 use query::{FamilyCounts, Keys, Live, Outcomes, Running};
-use schemas::{Millis, Outcome};
+use schemas::time::DAY_MS;
+use schemas::{Clock, Millis, Outcome};
 use sink::{Counted, OutcomeRow};
 
 use crate::pipeline::Progress;
@@ -29,11 +30,12 @@ pub struct Told {
     pub ring: KeyCounts,
 }
 
-/// Keys of a ring by use and family, counted when its ledger changes.
+/// Keys of a ring by use and family as they were when the day began, counted when its ledger or the day changes.
 pub struct KeyCounts {
     ring: Arc<KeyRing>,
-    /// Lines of the ledger that are counted, and the counts.
-    counted: Mutex<(usize, Vec<Keys>)>,
+    clock: Clock,
+    /// The day for which lines of the ledger are counted, how many lines, and the counts.
+    counted: Mutex<(Millis, usize, Vec<Keys>)>,
 }
 
 impl Running for Told {
@@ -54,16 +56,18 @@ impl Running for Told {
 impl KeyCounts {
     /// Counts of this ring; nothing is read before they are asked for.
     #[must_use]
-    pub fn of(ring: Arc<KeyRing>) -> Self {
-        Self { ring, counted: Mutex::default() }
+    pub fn of(ring: Arc<KeyRing>, clock: Clock) -> Self {
+        Self { ring, clock, counted: Mutex::new((Millis(0), 0, Vec::new())) }
     }
 
     fn get(&self) -> Result<Vec<Keys>, anonymizer::Error> {
+        let today = (self.clock)().truncate(DAY_MS);
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((lines, entries)) = self.ring.list_since(counted.0)? {
-            *counted = (lines, by_use(entries));
+        let seen = if counted.0 == today { counted.1 } else { 0 };
+        if let Some((lines, entries)) = self.ring.list_since(seen)? {
+            *counted = (today, lines, by_use(entries, today));
         }
-        Ok(counted.1.clone())
+        Ok(counted.2.clone())
     }
 }
 
@@ -72,9 +76,14 @@ fn counts(status: FamilyStatus) -> FamilyCounts {
     FamilyCounts { family, last, accepted, recent, refused, undeclared }
 }
 
-fn by_use(entries: Vec<KeyEntry>) -> Vec<Keys> {
+/// Counts keys as they were at `until`.
+fn by_use(entries: Vec<KeyEntry>, until: Millis) -> Vec<Keys> {
     let mut uses: BTreeMap<(&'static str, Option<String>), Keys> = BTreeMap::new();
-    for KeyEntry { name, created, destroyed, state, .. } in entries {
+    for KeyEntry { name, created, destroyed, .. } in entries {
+        if created >= until {
+            continue;
+        }
+        let destroyed = destroyed.filter(|time| *time < until);
         let (purpose, family) = match name {
             KeyName::Seal { .. } => ("seal", None),
             KeyName::Pseudonym { family, .. } => ("pseudonym", Some(family)),
@@ -89,16 +98,13 @@ fn by_use(entries: Vec<KeyEntry>) -> Vec<Keys> {
             oldest_alive: None,
             last_destroyed: None,
         });
-        match state {
-            KeyState::Alive => {
-                keys.alive += 1;
-                keys.oldest_alive =
-                    Some(keys.oldest_alive.map_or(created, |oldest| oldest.min(created)));
-            }
-            KeyState::Destroyed => {
-                keys.destroyed += 1;
-                keys.last_destroyed = keys.last_destroyed.max(destroyed);
-            }
+        if destroyed.is_some() {
+            keys.destroyed += 1;
+            keys.last_destroyed = keys.last_destroyed.max(destroyed);
+        } else {
+            keys.alive += 1;
+            let oldest = keys.oldest_alive.map_or(created, |oldest| oldest.min(created));
+            keys.oldest_alive = Some(oldest);
         }
     }
     uses.into_values().collect()
@@ -113,10 +119,9 @@ fn by_family(rows: Vec<OutcomeRow>) -> Vec<Outcomes> {
             .or_insert_with(|| Outcomes { family, ..Outcomes::default() });
         let sum = match counted {
             Counted::Received => &mut of.received,
-            Counted::Outcome(Outcome::Stored) => &mut of.stored,
-            Counted::Outcome(Outcome::Duplicate) => &mut of.duplicate,
-            Counted::Outcome(Outcome::Expired) => &mut of.expired,
-            Counted::Outcome(Outcome::Suppressed) => &mut of.suppressed,
+            Counted::Outcome(
+                Outcome::Stored | Outcome::Duplicate | Outcome::Expired | Outcome::Suppressed,
+            ) => &mut of.taken,
             // The ledger counts refusals by reason alone.
             Counted::Outcome(Outcome::Refused) => continue,
             Counted::Refused(reason) => of.refused.entry(reason).or_default(),
@@ -129,6 +134,7 @@ fn by_family(rows: Vec<OutcomeRow>) -> Vec<Outcomes> {
 
 #[cfg(test)]
 mod tests {
+    use anonymizer::KeyState;
     use schemas::{Note, Reason};
 
     use super::*;
@@ -144,14 +150,20 @@ mod tests {
         };
         let seal = |hour| KeyName::Seal { hour, generation: 0 };
         let of = |family: &str| KeyName::Pseudonym { family: family.to_owned(), epoch: 1 };
-        let counted = by_use(vec![
+        let mut entries = vec![
             key(seal(1), 10, Some(70)),
             key(seal(2), 20, Some(60)),
             key(seal(3), 40, None),
             key(seal(4), 30, None),
             key(of("web"), 5, None),
             key(of("device_usage"), 6, Some(7)),
-        ]);
+            // Today's are not told, neither that one was made nor that one is gone.
+            key(seal(5), 100, None),
+            key(seal(6), 101, Some(102)),
+        ];
+        let counted = by_use(entries.clone(), Millis(100));
+        entries[2].destroyed = Some(Millis(150));
+        assert_eq!(by_use(entries, Millis(100)), counted);
         let told: Vec<_> = counted
             .iter()
             .map(|keys| (keys.purpose, keys.family.as_deref(), keys.alive, keys.destroyed))
@@ -190,11 +202,9 @@ mod tests {
         let web = Outcomes {
             family: Some("web".to_owned()),
             received: 10,
-            stored: 8,
-            suppressed: 1,
+            taken: 9,
             refused: [(Reason::TooLong, 1)].into(),
             notes: [(Note::Undeclared, 4)].into(),
-            ..Outcomes::default()
         };
         let none = Outcomes {
             received: 2,

@@ -62,7 +62,8 @@ impl Days {
         files.fold(0, |all, files| all.wrapping_add(files.fingerprint))
     }
 
-    /// Parts `periods` (in order of time) so that those of each part have at most `rows_max` rows together, or are one.
+    /// Parts `periods` (in order of time) so that those of each part have at most `rows_max` rows together, or are one, and no
+    /// day lies between them: nothing is read but files of their days, which are those that were checked.
     pub(crate) fn together<'a>(&self, periods: &'a [Period], rows_max: usize) -> Vec<&'a [Period]> {
         let mut parts = Vec::new();
         let (mut begin, mut rows, mut counted) = (0, 0_usize, None);
@@ -72,7 +73,8 @@ impl Days {
             let own = period.days().fold(0, |rows, day| self.rows_of(day).saturating_add(rows));
             let more = new.fold(0, |rows, day| self.rows_of(day).saturating_add(rows));
             rows = rows.saturating_add(more);
-            if rows > rows_max && index > begin {
+            let is_apart = counted.is_some_and(|counted| period.start.day() > counted + 1);
+            if (rows > rows_max || is_apart) && index > begin {
                 parts.push(&periods[begin..index]);
                 (begin, rows) = (index, own);
             }
@@ -152,6 +154,13 @@ mod tests {
         assert_eq!(lengths(&days(&[60, 60]).together(&all, 120)), [48]);
         assert_eq!(lengths(&days(&[60, 60]).together(&all, 100)), [24, 24]);
         assert_eq!(lengths(&days(&[600]).together(&all[..3], 100)), [1, 1, 1]);
+    }
+
+    #[test]
+    fn days_between_are_not_read() {
+        let all = periods(DAY_MS, 9);
+        let due = [&all[0..2], &all[3..4], &all[8..9]].concat();
+        assert_eq!(lengths(&days(&[1; 9]).together(&due, 100)), [2, 1, 1]);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Description {
     pub groupings: Vec<Vec<String>>,
     /// Length of its periods.
     pub every: &'static str,
+    /// The same, in milliseconds.
+    pub period_ms: i64,
     /// What protects it: `threshold`.
     pub mechanism: &'static str,
     /// Fewest contributors of a shown group.
@@ -68,6 +70,7 @@ impl Description {
             columns,
             groupings: statistic.by.iter().map(|grouping| names(family, grouping)).collect(),
             every: statistic.every.name(),
+            period_ms: statistic.every.length_ms(family.epoch_days),
             mechanism: "threshold",
             min_contributors,
             rounding,

@@ -1,8 +1,10 @@
 //! The answer for who has to answer for it: what the package says, and what the ledgers of keys and outcomes record.
 //!
 //! Both ledgers count; neither holds a row, an identifier or a key. What they count are single events all the same, so
-//! a reader sees the counts rounded down as those of [`crate::live`] are, and times to the hour: the first event of an hour
-//! or an epoch makes its key.
+//! a reader sees the counts rounded down as those of [`crate::live`] are, and times to the hour. Only what a request says of
+//! itself decides whether it is refused, or noted; whether an event that was taken is stored, a second copy, or of
+//! somebody who objected, depends on others. A reader who sends events for somebody else could read that off such counts,
+//! so those outcomes are told together: the operator's `status` has each.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +23,9 @@ pub struct Keys {
     pub purpose: &'static str,
     /// The family whose keys they are; none for keys of all.
     pub family: Option<String>,
-    /// Keys that can be used.
+    /// Keys that could be used at the beginning of the day.
     pub alive: u64,
-    /// Keys that are gone for good.
+    /// Keys that were gone for good then.
     pub destroyed: u64,
     /// When the oldest of those that can be used was made.
     pub oldest_alive: Option<Millis>,
@@ -36,16 +38,10 @@ pub struct Keys {
 pub struct Outcomes {
     /// The family; none for events that were refused before they had one.
     pub family: Option<String>,
-    /// Events received: the sum of all that follow but `notes`.
+    /// Events received: the sum of `taken` and `refused`.
     pub received: u64,
-    /// Events that are rows, or were until their time was over.
-    pub stored: u64,
-    /// Second copies.
-    pub duplicate: u64,
-    /// Events whose key was destroyed before they were committed.
-    pub expired: u64,
-    /// Events of people who objected or were erased.
-    pub suppressed: u64,
+    /// Events that were not refused: stored, second copies, expired, suppressed.
+    pub taken: u64,
     /// Refused events by reason.
     pub refused: BTreeMap<Reason, u64>,
     /// What was noted on the way.
@@ -77,10 +73,7 @@ struct KeysTold {
 struct OutcomesTold {
     family: Option<String>,
     received: u64,
-    stored: u64,
-    duplicate: u64,
-    expired: u64,
-    suppressed: u64,
+    taken: u64,
     refused: BTreeMap<Reason, u64>,
     notes: BTreeMap<Note, u64>,
 }
@@ -114,16 +107,12 @@ impl Keys {
 
 impl Outcomes {
     fn told(self, rounding: u64) -> OutcomesTold {
-        let Self { family, received, stored, duplicate, expired, suppressed, refused, notes } =
-            self;
+        let Self { family, received, taken, refused, notes } = self;
         let count = |number| down(number, rounding);
         OutcomesTold {
             family,
             received: count(received),
-            stored: count(stored),
-            duplicate: count(duplicate),
-            expired: count(expired),
-            suppressed: count(suppressed),
+            taken: count(taken),
             refused: refused.into_iter().map(|(reason, number)| (reason, count(number))).collect(),
             notes: notes.into_iter().map(|(note, number)| (note, count(number))).collect(),
         }

@@ -11,7 +11,8 @@ pub trait Running: Send + Sync {
     /// Counts since the service started.
     fn live(&self) -> Live;
 
-    /// Keys by use and family, in order.
+    /// Keys by use and family, in order, as they were at the beginning of the day: the first event of an hour makes a key, so
+    /// counts of this moment would tell when it came.
     ///
     /// # Errors
     ///

@@ -373,12 +373,9 @@ fn recorded() -> Known {
         Outcomes {
             family: Some("device_usage".to_owned()),
             received: 1_009,
-            stored: 1_000,
-            duplicate: 4,
-            suppressed: 1,
+            taken: 1_005,
             refused: [(Reason::WrongType, 4)].into(),
             notes: [(Note::Undeclared, 12)].into(),
-            expired: 0,
         },
     ];
     known
@@ -412,10 +409,9 @@ async fn the_policy_is_the_notice_and_what_the_ledgers_count() {
     assert_eq!(
         told["outcomes"],
         json!([
-            {"family": null, "received": 0, "stored": 0, "duplicate": 0, "expired": 0, "suppressed": 0,
-                "refused": {"malformed": 0}, "notes": {}},
-            {"family": "device_usage", "received": 1005, "stored": 1000, "duplicate": 0, "expired": 0,
-                "suppressed": 0, "refused": {"wrong_type": 0}, "notes": {"undeclared": 10}},
+            {"family": null, "received": 0, "taken": 0, "refused": {"malformed": 0}, "notes": {}},
+            {"family": "device_usage", "received": 1005, "taken": 1005, "refused": {"wrong_type": 0},
+                "notes": {"undeclared": 10}},
         ])
     );
 }
@@ -425,7 +421,7 @@ async fn the_policy_is_the_notice_and_what_the_ledgers_count() {
 async fn one_line_more_in_a_ledger_is_not_told() {
     let mut more = recorded();
     let devices = &mut more.outcomes[1];
-    (devices.received, devices.stored, devices.suppressed) = (1_008, 1_001, 2);
+    (devices.received, devices.taken) = (1_008, 1_006);
     *devices.notes.get_mut(&Note::Undeclared).unwrap() += 1;
     more.keys.as_mut().unwrap()[1].oldest_alive = Some(at("2024-05-01T00:00:01Z"));
     assert_eq!(policy(more).await.json(), policy(recorded()).await.json());
@@ -505,6 +501,7 @@ async fn lists_answers_sql_and_says_what_is_wrong() {
             ],
             "mechanism": "threshold", "min_contributors": 10, "rounding": 5,
             "groupings": [[], ["product"], ["product", "version"]], "every": "day",
+            "period_ms": 86_400_000,
             "complete_until": "2024-05-17T00:00:00.000Z", "closes_at": "2024-05-19T00:00:00.000Z"})
     );
     let sql = r#"{"sql": "select max(devices) as most from active_devices"}"#;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::commands::{print, table};
 use crate::config::Config;
-use crate::operator::Status;
+use crate::operator::{Outcomes, Status};
 
 /// Options of `status`.
 #[derive(clap::Args)]
@@ -75,6 +75,10 @@ fn render(status: &Status) -> String {
             "{lost} acknowledged frames could not be read: see the log lines\n"
         ));
     }
+    if !status.outcomes.is_empty() {
+        text.push('\n');
+        text.push_str(&render_outcomes(&status.outcomes));
+    }
     let mut rows = vec![["statistic", "period from", "closes at"].map(str::to_owned).to_vec()];
     for closing in &status.closings {
         let cells = [&closing.statistic, &closing.period_start, &closing.closes_at];
@@ -83,6 +87,18 @@ fn render(status: &Status) -> String {
     text.push('\n');
     text.push_str(&table(&rows));
     text
+}
+
+/// A line a family; what was received is the sum of the rest.
+fn render_outcomes(outcomes: &[Outcomes]) -> String {
+    let heading = ["family", "received", "stored", "duplicate", "refused", "expired", "suppressed"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for of in outcomes {
+        let name = of.family.as_deref().unwrap_or("(none)").to_owned();
+        let counts = [of.received, of.stored, of.duplicate, of.refused, of.expired, of.suppressed];
+        rows.push(std::iter::once(name).chain(counts.map(|count| count.to_string())).collect());
+    }
+    table(&rows)
 }
 
 /// A line a source; columns are named as the keys of the service's answer.
@@ -138,11 +154,14 @@ mod tests {
             clock_jump_s: Some(-7_200),
             free_bytes: Some(6),
             lost_frames: 0,
+            outcomes: vec![Outcomes { received: 91, suppressed: 91, ..Outcomes::default() }],
             closings: Vec::new(),
         };
         let text = render(&status);
         for part in [
             "first-device",
+            "(none)",
+            "91",
             "out_of_range 1",
             "4 frames not committed",
             "none yet",

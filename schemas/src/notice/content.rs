@@ -44,7 +44,7 @@ fn summary(notice: &Notice) -> Vec<Text> {
     lines.push(match notice.statistics.iter().map(|one| one.min_contributors).min() {
         Some(least) => format!(
             "What {counted} do is counted, not followed: what can be read are statistics of groups of at least {least}, \
-             and counts of all events together, never a single one."
+             and rounded counts of all events together; never what a single one says."
         ),
         None => format!("Events of {counted} are collected. No statistic of them is declared, so nobody can read any."),
     });
@@ -332,14 +332,15 @@ fn of_browsers(notice: &Notice) -> Vec<Block> {
 fn leaves(notice: &Notice) -> Vec<Block> {
     if notice.statistics.is_empty() {
         return vec![paragraph(
-            "No statistic is declared, and nobody reads events: how many came in all together is all that can be read.",
+            "No statistic is declared, and nobody reads events: rounded counts of all together are all that can be read.",
         )];
     }
     let rows = notice.statistics.iter().map(statistic);
     vec![
         paragraph(
             "Nobody reads events. Each of these statistics is computed once, when its period is over. Beside them can only be \
-             read how many events of each kind came in all together, and what became of them.",
+             read, rounded, how many events of each kind came in all together and how many were refused and why, and whether \
+             there was one at all.",
         ),
         Block::Table(Table {
             caption: "Statistics".to_owned(),
