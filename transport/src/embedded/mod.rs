@@ -311,8 +311,12 @@ fn read(
     let mut expected = holding.removed.skip(range.start);
     let stopped = 'frames: {
         for (keyspace, first) in holding.keyspaces {
-            let keys =
-                frame::key(partition, range.start.max(first))..frame::key(partition, range.end);
+            // Behind what was removed: after a crash, a keyspace may be there that was written down as gone.
+            let start = expected.max(first);
+            if start >= range.end {
+                break;
+            }
+            let keys = frame::key(partition, start)..frame::key(partition, range.end);
             for entry in keyspace.range(keys) {
                 let found =
                     entry.into_inner().map_err(|error| unreadable(error, partition, expected));

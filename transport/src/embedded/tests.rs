@@ -146,6 +146,35 @@ async fn a_frame_that_was_moved_is_damaged() {
     assert!(matches!(refused, LogError::Corrupt { partition: 0, position: 1 }), "{refused}");
 }
 
+/// A removal is written down before it is done; a crash between the two leaves its frames there.
+#[tokio::test]
+async fn frames_that_were_written_down_as_removed_are_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let sealer = frames::Sealer::new(dir.path());
+    let path = dir.path().join("log");
+    let log = open(&path);
+    for hour in [HOUR, HOUR, HOUR, HOUR + 2, HOUR + 2] {
+        log.append(Partition(0), sealer.frame(hour)).await.unwrap();
+    }
+    drop(log);
+    {
+        let database = fjall::Database::builder(&path).open().unwrap();
+        let meta = database.keyspace("meta", fjall::KeyspaceCreateOptions::default).unwrap();
+        let mut removed = removed::Removed::load(&meta, 0).unwrap().unwrap();
+        removed.add(0..3);
+        let (key, value) = removed.entry(0);
+        meta.insert(key, value).unwrap();
+    }
+    let log = open(&path);
+    for (from, first) in [(0, 3), (1, 3), (2, 3), (3, 3), (4, 4)] {
+        let read = log.read(Partition(0), Position(from), usize::MAX).await.unwrap();
+        assert_eq!(read[0].0, Position(first), "from {from}");
+        assert_eq!(read.len() as u64, 5 - first);
+    }
+    assert_eq!(log.remove_through(HOUR).await.unwrap(), 3, "they go when their hour goes");
+    assert_eq!(log.read(Partition(0), Position(0), usize::MAX).await.unwrap().len(), 2);
+}
+
 #[tokio::test]
 async fn one_process_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
