@@ -9,10 +9,11 @@ window.quorate = Object.assign((...call) => window.quorate.q.push(call), {
 });
 
 const objection = document.querySelector("#objection");
-objection.checked = localStorage.getItem("objects") === "yes";
-
+const recall = () => (objection.checked = localStorage.getItem("objects") === "yes");
 const tell = () => window.quorate.consent({ website: !objection.checked });
-if (objection.checked) tell();
+if (recall()) tell();
+// A page that comes back from the browser's cache may have missed a change of mind on another page.
+addEventListener("pageshow", () => objection.checked !== recall() && tell());
 objection.addEventListener("change", () => {
   if (objection.checked) localStorage.setItem("objects", "yes");
   else localStorage.removeItem("objects");

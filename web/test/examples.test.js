@@ -90,9 +90,22 @@ test("site: pages, an order, an objection", async (t) => {
     ["purchase", undefined, true],
     ["pageview", false, false],
   ]);
+  // The page that comes back from the browser's cache asks again what the visitor has decided on another one.
+  for (const objects of [false, true]) {
+    const count = bodies.length;
+    await page.evaluate((objects) => {
+      if (objects) localStorage.setItem("objects", "yes");
+      else localStorage.removeItem("objects");
+      dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+    }, objects);
+    for (let tries = 0; tries < 200 && bodies.length === count; tries++) await new Promise((done) => setTimeout(done, 50));
+    const { consent, events } = bodies.at(-1);
+    assert.deepEqual([events.length, events[0].name, consent.website, events[0].url !== undefined], [1, "pageview", !objects, !objects]);
+    assert.equal(await page.isChecked("#objection"), objects);
+  }
   assert.deepEqual(violations, []);
-  const { accepted, refused_total } = await service.source("www.example.org", ({ accepted }) => accepted >= 3);
-  assert.deepEqual([accepted, refused_total], [3, 0]);
+  const { accepted, refused_total } = await service.source("www.example.org", ({ accepted }) => accepted >= 5);
+  assert.deepEqual([accepted, refused_total], [5, 0]);
 });
 
 test("c: a program works as before, and what it could not send is sent with its next use", async () => {

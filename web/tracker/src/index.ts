@@ -13,7 +13,9 @@ export interface Options {
   said?: Consent;
 }
 
-/** Starts to count this page, once. */
+let started: Quorate | undefined;
+
+/** Starts to count this page, once: a second call gives what the first one gave. */
 export function start({ site, server, consent, said = {} }: Options): Quorate {
-  return track(new URL("/v1/events?site=" + site, server).href, consent ?? "website", consent != null, { ...said });
+  return (started ??= track(new URL("/v1/events?site=" + site, server).href, consent, { ...said }));
 }

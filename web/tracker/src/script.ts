@@ -10,6 +10,9 @@ declare global {
 
 const script = document.currentScript as HTMLScriptElement;
 const { site, to, consent } = script.dataset;
-const early = window.quorate;
-window.quorate = track(to || new URL("/v1/events?site=" + site, script.src).href, consent || "website", consent != null, early?.said || {});
-early?.q?.map((call) => window.quorate!(...call));
+const early: Partial<NonNullable<typeof window.quorate>> = window.quorate || {};
+// A page that has the tag twice is counted once: what is there already, and is no stand-in, is the tracker.
+if (!early.consent || early.q) {
+  window.quorate = track(to || new URL("/v1/events?site=" + site, script.src).href, consent, early.said || {});
+  early.q?.map((call) => window.quorate!(...call));
+}

@@ -21,58 +21,72 @@ const STAY_MS = 1_000;
 const STAY_MS_MAX = 3_600_000;
 /** Events that wait while the browser is offline or the visitor has not decided; the oldest go first. */
 const WAITING_MAX = 99;
+/** Longest text of which the bytes are certainly fewer than the 64 KiB that may outlive a page: three for each unit. */
+const LASTING_MAX = 20_000;
 
 /**
  * Starts to count.
  *
  * @param to Where events are posted, with the site: `https://stats.example.org/v1/events?site=www.example.org`.
- * @param purpose The purpose that the events serve.
- * @param asks Whether that purpose needs the visitor's consent: then events wait for the decision, and of a visitor who
- *   leaves without one only the bare event is sent.
+ * @param asks The purpose that the events serve, if it needs the visitor's consent: then events wait for the decision, and of
+ *   a visitor who leaves without one only bare events are sent. Without it the purpose `website` stands unless objected to.
  * @param given What the visitor has said before.
  */
-export function track(to: string, purpose: string, asks: boolean, given: Consent): Quorate {
-  const now = Date.now;
+export function track(to: string, asks: string | undefined, given: Consent): Quorate {
+  const purpose = asks || "website";
   const page = document;
   const at = location;
+  let engaged = 0;
+  let seen = 0;
+  let last = 0;
   let waiting: Fields[] = [];
   let url: string;
   let path: string;
   // Of the page before only its site, and only if it was another one.
   let from = page.referrer.match(/^https?:..[^/]+/)?.[0];
-  let engaged = 0;
-  let seen = 0;
-  let last = 0;
   let shown: boolean | undefined;
 
-  const flush = (leaving?: boolean) => {
-    const browser = navigator as Navigator & { globalPrivacyControl?: boolean; doNotTrack?: string | null };
-    const signals = { gpc: !!browser.globalPrivacyControl, dnt: browser.doNotTrack == "1" };
-    const objects = signals.gpc || signals.dnt;
+  const on = (types: string, listener: (event: any) => void) =>
+    types.split(" ").map((type) => addEventListener(type, listener, true));
+
+  // A page that is made in advance may never be shown: nothing happens on it until it is.
+  const whenShown = (act: () => void) =>
+    (page as Document & { prerendering?: boolean }).prerendering ? on("prerenderingchange", act) : act();
+
+  // Sends what waits; `undecided` is what stands for the decision of a visitor who has made none: without it, events wait.
+  const flush = (undecided?: false) => {
+    const browser = navigator as Omit<Navigator, "doNotTrack"> & { globalPrivacyControl?: boolean; doNotTrack: unknown };
+    const gpc = !!browser.globalPrivacyControl;
+    const dnt = browser.doNotTrack == 1;
     const said = given[purpose] as (boolean & { granted?: boolean }) | undefined;
+    const granted = !gpc && !dnt && (said?.granted ?? said ?? (asks == null || undecided));
+    if (granted == null) return;
+    if (!granted) {
+      // Without a standing purpose the event counts, and says nothing else; nothing is measured of the visit. What
+      // happened meanwhile stays bare, even if it is sent after a later grant.
+      waiting = waiting.filter((event) => event.name != "engagement").map((event) => ({ name: event.name, id: event.id, time: event.time }));
+      engaged = seen = 0;
+    }
     const events = waiting;
-    if (!browser.onLine || (asks && said == null && !objects && !leaving)) return;
+    if (!events[0] || !browser.onLine) return;
     waiting = [];
-    // Without a standing purpose the event counts, and says nothing else; nothing is measured of the visit.
-    const granted = !objects && (said == null ? !asks : said.granted ?? said);
-    const sent = granted
-      ? events
-      : events.filter((event) => event.name != "engagement").map(({ id, time, type, name }) => ({ id, time, type, name }));
     // A text needs no preflight, from either.
-    const body = JSON.stringify({ type: "web", sent: now(), consent: given, signals, events: sent });
-    if (sent[0] && !(browser.sendBeacon && browser.sendBeacon(to, body)))
-      fetch(to, { method: "POST", body, keepalive: true }).catch(() => (waiting = events.concat(waiting)));
+    const body = JSON.stringify({ type: "web", sent: Date.now(), consent: given, signals: { gpc, dnt }, events });
+    if (!(browser.sendBeacon?.(to, body)))
+      // What outlives its page may have 64 KiB, which a beacon has too; what is larger goes without that.
+      fetch(to, { method: "POST", body, keepalive: body.length < LASTING_MAX }).catch(() => (waiting = [...events, ...waiting]));
   };
 
-  const quorate = (name: string, fields?: Fields) => {
-    // The id makes a second copy recognisable, and is another one for each event.
-    waiting = [...waiting.slice(-WAITING_MAX), { id: Math.random().toString(36), time: now(), name, url, ...fields }];
-    flush();
-  };
+  const quorate = (name: string, fields?: Fields) =>
+    whenShown(() => {
+      // The id makes a second copy recognisable, and is another one for each event.
+      waiting = [...waiting.slice(-WAITING_MAX), { name, id: "" + Math.random(), time: Date.now(), url, ...fields }];
+      flush();
+    });
 
   const alive = () => {
-    if (shown) engaged += Math.min(now() - last, IDLE_MS);
-    last = now();
+    if (shown) engaged += Math.min(Date.now() - last, IDLE_MS);
+    last = Date.now();
     shown = !page.hidden;
     seen = Math.max(seen, scrollY + innerHeight);
   };
@@ -92,45 +106,56 @@ export function track(to: string, purpose: string, asks: boolean, given: Consent
     // Neither fragment nor query, but for the campaign: what is not kept need not leave the browser.
     url = at.origin + path + "?" + (at.search.match(/utm_\w+=[^&]*/g) || []).join("&");
     quorate("pageview", { referrer: from == at.origin ? null : from });
-    from = undefined;
-    engaged = seen = 0;
+    from = at.origin;
+    seen = 0;
     alive();
   };
 
   const moved = () => {
     if (path != at.pathname) {
       report();
-      view();
+      whenShown(view);
     }
   };
 
-  const on = (types: string, listener: (event: any) => void) =>
-    types.split(" ").map((type) => addEventListener(type, listener, true));
-
   on("scroll keydown pointerdown pointermove", alive);
-  on("visibilitychange", () => (page.hidden ? (report(), flush(true)) : alive()));
-  on("online", () => flush());
+  on("visibilitychange", () => {
+    // Of a page that comes to the front there is nothing to report.
+    report();
+    if (page.hidden) flush(false);
+  });
+  on("pagehide", () => {
+    report();
+    flush(false);
+    // Until the page comes back, the visitor may decide otherwise on another one.
+    if (asks != null) delete given[purpose];
+  });
   on("popstate", moved);
-  on("pageshow", (event: PageTransitionEvent) => event.persisted && view());
+  // What the site tells on this occasion comes first, in whichever order both listen.
+  on("pageshow", (event: PageTransitionEvent) => event.persisted && setTimeout(view));
+  on("online", () => flush());
   on("click auxclick", (event: MouseEvent) => {
-    const link = (event.target as Element).closest?.("a");
-    if (link && event.button < 2 && /^http/.test(link.protocol) && link.host != at.host)
+    const link = (event.target as Element).closest?.("a") as HTMLAnchorElement;
+    if (event.button < 2 && /^http/.test(link?.protocol) && link.host != at.host)
       // Only whither, not to which page.
       quorate("outbound_link", { target: link.origin });
   });
   (["pushState", "replaceState"] as const).map((name) => {
     const own = history[name];
     history[name] = (...change) => {
-      own.apply(history, change);
+      own.call(history, ...change);
       moved();
     };
   });
 
   quorate.consent = (said: Consent) => {
+    // Until now the old decision held.
+    alive();
+    flush();
     Object.assign(given, said);
     flush();
   };
 
-  (page as Document & { prerendering?: boolean }).prerendering ? on("prerenderingchange", view) : view();
+  whenShown(view);
   return quorate;
 }

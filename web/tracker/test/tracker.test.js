@@ -28,8 +28,6 @@ afterEach(async () => {
   assert.deepEqual(complaints.filter((text) => !/favicon|ERR_INTERNET_DISCONNECTED/.test(text)), []);
 });
 
-/** On a slow machine a page may be seen long enough for a report of the stay: that is another test's. */
-const views = (events) => events.filter(({ name }) => name !== "engagement");
 const names = (events) => events.map(({ name }) => name);
 const signal = (name, value) =>
   page.addInitScript(([name, value]) => Object.defineProperty(Navigator.prototype, name, { get: () => value }), [name, value]);
@@ -83,13 +81,13 @@ test("pages of one document are views of their own", async () => {
     history.replaceState({}, "", "/c");
     history.replaceState({ scroll: 10 }, "");
   });
-  await place.arrived(3);
+  await place.views(3);
   await page.goBack();
-  const events = views(await place.arrived(4));
+  const events = await place.views(4);
   // Two went back: `/c` took the place of the second `/b`.
   assert.deepEqual(events.map(({ url }) => new URL(url).pathname), ["/a", "/b", "/c", "/b"]);
   assert.deepEqual(names(events), Array(4).fill("pageview"));
-  assert.deepEqual(events.map(({ referrer }) => referrer), ["http://mail.example", null, null, null].map((of) => of ?? undefined));
+  assert.deepEqual(events.map(({ referrer }) => referrer), ["http://mail.example", null, null, null]);
   assert.equal(new Set(events.map(({ id }) => id)).size, 4);
 });
 
@@ -102,10 +100,114 @@ test("a page that comes back from the cache is another view", async () => {
   assert.deepEqual(names(await place.arrived(2)), ["pageview", "pageview"]);
 });
 
+test("a page that comes back waits for what the visitor has decided meanwhile", async () => {
+  const back = () => {
+    dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+    dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+  };
+  await page.goto(`${place.shop}/a?asks`);
+  await page.evaluate(() => window.quorate.consent({ website: true }));
+  await place.views(1);
+  await page.evaluate(back);
+  assert.equal((await place.views(1)).length, 1, "the old grant is none");
+  await page.evaluate(() => window.quorate.consent({ website: false }));
+  const [, refused] = await place.views(2);
+  assert.deepEqual([refused.name, refused.consent, refused.url], ["pageview", { website: false }, undefined]);
+});
+
+for (const asks of ["", "?asks"])
+  test(`what the site tells of a page that comes back comes first, from before the tracker or after it ${asks}`, async () => {
+    const listen = (objects) => addEventListener("pageshow", () => window.objects === objects && window.quorate.consent({ website: !objects }));
+    const back = (objects) => {
+      window.objects = objects;
+      dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+      dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+    };
+    await page.addInitScript(listen, true);
+    await page.goto(`${place.shop}/a${asks}`);
+    await page.evaluate(() => window.quorate.consent({ website: true }));
+    await place.views(1);
+    await page.evaluate(back, true);
+    await place.views(2);
+    await page.evaluate(listen, false);
+    await page.evaluate(back, false);
+    const events = await place.views(3);
+    assert.deepEqual(
+      events.map(({ name, consent, url }) => [name, consent.website ?? true, url !== undefined]),
+      [["pageview", true, true], ["pageview", false, false], ["pageview", true, true]],
+    );
+  });
+
+test("a page that the browser itself brings back from its cache waits likewise", async () => {
+  // Playwright turns that cache off.
+  const caching = await launch({ ignoreDefaultArgs: ["--disable-back-forward-cache"] });
+  try {
+    const page = await caching.newPage();
+    await page.goto(`${place.shop}/a?asks`);
+    await page.evaluate(() => {
+      window.quorate.consent({ website: true });
+      addEventListener("pageshow", ({ persisted }) => (window.back = persisted));
+    });
+    await place.views(1);
+    await page.goto(`${place.stats}/nothing`);
+    await page.evaluate(() => void setTimeout(() => history.back(), 10));
+    await page.waitForURL(`${place.shop}/a?asks`, { waitUntil: "commit" });
+    await page.waitForFunction(() => window.back);
+    assert.equal((await place.views(1)).length, 1);
+    await page.evaluate(() => window.quorate.consent({ website: false }));
+    const [, refused] = await place.views(2);
+    assert.deepEqual([refused.name, refused.url], ["pageview", undefined]);
+  } finally {
+    await caching.close();
+  }
+});
+
+test("a page that is made in advance counts once, when it is shown", async () => {
+  await page.addInitScript(() => {
+    window.ahead = true;
+    Object.defineProperty(Document.prototype, "prerendering", { get: () => window.ahead });
+    Object.defineProperty(Document.prototype, "hidden", { get: () => window.ahead });
+  });
+  await page.goto(`${place.shop}/a`, { referer: "http://mail.example/" });
+  await page.evaluate(() => {
+    history.replaceState({}, "", "/b");
+    window.quorate("signup");
+    window.quorate.consent({ website: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  assert.deepEqual(await place.arrived(0), []);
+  await page.evaluate(() => {
+    window.ahead = false;
+    document.dispatchEvent(new Event("prerenderingchange"));
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  const events = await place.arrived(2);
+  assert.deepEqual(events.map(({ name, url }) => [name, url]), [["pageview", `${place.shop}/b?`], ["signup", `${place.shop}/b?`]]);
+  assert.equal(events[0].referrer, "http://mail.example");
+});
+
+test("a page that has the tag twice counts once", async () => {
+  await page.goto(`${place.shop}/a`);
+  await page.evaluate(
+    () =>
+      new Promise((done) => {
+        const again = document.createElement("script");
+        const { src, dataset } = document.querySelector("script");
+        Object.assign(again, { src, onload: done });
+        Object.assign(again.dataset, dataset);
+        window.first = window.quorate;
+        document.head.append(again);
+      }),
+  );
+  await page.evaluate(() => history.pushState({}, "", "/b"));
+  assert.deepEqual((await place.views(2)).map(({ url }) => new URL(url).pathname), ["/a", "/b"]);
+  assert.ok(await page.evaluate(() => window.first === window.quorate));
+});
+
 test("a site of one's own is no referrer", async () => {
   await page.goto(`${place.shop}/a`);
   await page.click("#in");
-  const events = views(await place.arrived(2));
+  const events = await place.views(2);
   assert.deepEqual(events.map(({ referrer }) => referrer ?? null), [null, null]);
 });
 
@@ -115,7 +217,7 @@ test("links that lead away are counted, and to which site, but not to which page
   for (const selector of ["#in", "h1", "#out b"]) await page.click(selector);
   await page.click("#out", { button: "middle" });
   await page.click("#out", { button: "right" });
-  const events = views(await place.arrived(3));
+  const events = await place.views(3);
   assert.deepEqual(names(events), ["pageview", "outbound_link", "outbound_link"]);
   const elsewhere = new URL(place.stats);
   elsewhere.hostname = "elsewhere.example";
@@ -233,6 +335,41 @@ test("consent that is withdrawn ends it", async () => {
   assert.equal(events[1].url, undefined);
 });
 
+test("what happened under a refusal stays bare after a grant, and its stay is nobody's", async () => {
+  await page.clock.install();
+  await page.goto(`${place.shop}/a`);
+  await place.arrived(1);
+  await page.evaluate(() => window.quorate.consent({ website: false }));
+  await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+  await page.clock.fastForward(9_000);
+  await page.evaluate(() => window.quorate.consent({ website: true }));
+  await page.evaluate(() => scrollTo(0, 0));
+  await page.clock.fastForward(3_000);
+  await page.evaluate(() => history.pushState({}, "", "/b"));
+  const [, stay] = await place.arrived(3);
+  assert.equal(stay.name, "engagement");
+  assert.ok(stay.engaged >= 3_000 && stay.engaged < 6_000, String(stay.engaged));
+});
+
+test("what happened under a refusal while offline is sent bare", async () => {
+  await page.goto(`${place.shop}/a`);
+  await place.arrived(1);
+  await context.setOffline(true);
+  await page.evaluate(() => {
+    window.quorate.consent({ website: false });
+    history.pushState({}, "", "/secret");
+    window.quorate("signup", { plan: "pro" });
+    window.quorate.consent({ website: true });
+    history.pushState({}, "", "/open");
+  });
+  await context.setOffline(false);
+  const events = (await place.views(4)).slice(1);
+  assert.deepEqual(
+    events.map(({ name, url, plan }) => [name, url, plan]),
+    [["pageview", undefined, undefined], ["signup", undefined, undefined], ["pageview", `${place.shop}/open?`, undefined]],
+  );
+});
+
 test("a decision of an earlier page holds from the first event on", async () => {
   await page.addInitScript(() => (window.quorate = { said: { website: false } }));
   await page.goto(`${place.shop}/a`);
@@ -282,12 +419,28 @@ test("where a beacon is refused, fetch sends it, and keeps what failed", async (
   assert.match(place.requests[0].headers["content-type"], /^text\/plain/);
 });
 
+test("events that are more than a page may leave behind are sent all the same, and stop nothing", async () => {
+  await page.goto(`${place.shop}/a`);
+  await page.evaluate(() => {
+    // 75,000 bytes, in a third of the units.
+    window.quorate("search", { words: "€".repeat(25_000) });
+    window.quorate("signup");
+  });
+  assert.deepEqual(names(await place.arrived(3)).sort(), ["pageview", "search", "signup"]);
+  await context.setOffline(true);
+  await page.evaluate(() => {
+    for (let count = 0; count < 100; count++) window.quorate("search", { words: "w".repeat(700) });
+  });
+  await context.setOffline(false);
+  assert.equal((await place.arrived(103)).length, 103);
+});
+
 test("the module does the same, started by a call", async () => {
   await page.goto(`${place.stats}/nothing`);
   await page.evaluate(async (stats) => {
     const { start } = await import(`${stats}/index.js`);
     start({ site: "shop", server: stats })("signup");
+    start({ site: "shop", server: stats })("login");
   }, place.stats);
-  const events = (await place.arrived(2)).slice(-2);
-  assert.deepEqual(names(events), ["pageview", "signup"]);
+  assert.deepEqual(names(await place.arrived(3)), ["pageview", "signup", "login"], "and once");
 });

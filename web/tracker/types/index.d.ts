@@ -26,7 +26,7 @@ export interface Options {
   said?: Consent;
 }
 
-/** Starts to count this page, once. */
+/** Starts to count this page, once: a second call gives what the first one gave. */
 export function start(options: Options): Quorate;
 
 declare global {
