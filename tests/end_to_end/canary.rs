@@ -400,8 +400,8 @@ fn read_everything(sender: &mut Sender<'_>, canaries: &mut Canaries) {
     let policy = ask("/v1/policy", Some(&bearer)).1;
     let refused = |one: &Value| one["refused"].get("unknown_type").is_some();
     assert!(policy["outcomes"].as_array().unwrap().iter().any(refused), "{policy}");
-    let uses: Vec<_> = policy["keys"].as_array().unwrap().iter().map(|one| &one["use"]).collect();
-    assert!(uses.contains(&&json!("seal")) && uses.contains(&&json!("pseudonym")), "{policy}");
+    // Those of today are not told, so there may be none.
+    assert!(policy["keys"].is_array(), "{policy}");
 
     let unknown = format!("/v1/{}", canaries.token("unknown path of a reader"));
     assert_eq!(sender.keep(http::send(statistics, "GET", &unknown, &[], b"")), 404);

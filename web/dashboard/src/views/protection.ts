@@ -155,7 +155,7 @@ function keys(all: Keys[]): Node {
   return section(
     "keys",
     "Keys, alive and destroyed",
-    h("p", { class: "about" }, "As they were when the day began. Each was recorded by a commitment when it was made, and again when it was destroyed: ", h("code", {}, "quorate keyring list"), "."),
+    h("p", { class: "about" }, "As they were when the day began. Each was recorded by a commitment when it was made, and again when it was destroyed: ", h("code", {}, "quorate keyring list"), ". Counted at the beginning of the day, UTC: a key more tells when the first event of an hour came."),
     table("Keys", ["Keys", "Alive", "Destroyed", "Oldest alive", "Last destroyed"], rows, 1),
   );
 }
