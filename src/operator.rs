@@ -101,24 +101,31 @@ pub struct Outcomes {
 impl Outcomes {
     /// Adds up the lines of the ledger by family.
     fn by_family(rows: Vec<OutcomeRow>) -> Vec<Self> {
-        let mut families: BTreeMap<Option<String>, Self> = BTreeMap::new();
-        for OutcomeRow { family, counted, count, partition: _ } in rows {
-            let of = families
-                .entry(family.clone())
-                .or_insert_with(|| Self { family, ..Self::default() });
-            match counted {
-                Counted::Received => of.received += count,
-                Counted::Outcome(Outcome::Stored) => of.stored += count,
-                Counted::Outcome(Outcome::Duplicate) => of.duplicate += count,
-                Counted::Outcome(Outcome::Expired) => of.expired += count,
-                Counted::Outcome(Outcome::Suppressed) => of.suppressed += count,
-                Counted::Refused(_) => of.refused += count,
-                // The ledger counts refusals by reason alone; notes are no outcomes.
-                Counted::Outcome(Outcome::Refused) | Counted::Note(_) => {}
-            }
-        }
-        families.into_values().collect()
+        let nothing = |family| Self { family, ..Self::default() };
+        by_family(rows, nothing, |of, counted, count| match counted {
+            Counted::Received => of.received += count,
+            Counted::Outcome(Outcome::Stored) => of.stored += count,
+            Counted::Outcome(Outcome::Duplicate) => of.duplicate += count,
+            Counted::Outcome(Outcome::Expired) => of.expired += count,
+            Counted::Outcome(Outcome::Suppressed) => of.suppressed += count,
+            Counted::Refused(_) => of.refused += count,
+            // The ledger counts refusals by reason alone; notes are no outcomes.
+            Counted::Outcome(Outcome::Refused) | Counted::Note(_) => {}
+        })
     }
+}
+
+/// Adds up lines of the ledger, all partitions together: one entry a family, begun as `nothing`, those of no family first.
+pub(crate) fn by_family<T>(
+    rows: Vec<OutcomeRow>,
+    nothing: impl Fn(Option<String>) -> T,
+    add: impl Fn(&mut T, Counted, u64),
+) -> Vec<T> {
+    let mut families: BTreeMap<Option<String>, T> = BTreeMap::new();
+    for OutcomeRow { family, counted, count, partition: _ } in rows {
+        add(families.entry(family.clone()).or_insert_with(|| nothing(family)), counted, count);
+    }
+    families.into_values().collect()
 }
 
 /// When a period closes.

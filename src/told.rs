@@ -14,6 +14,7 @@ use schemas::time::DAY_MS;
 use schemas::{Clock, Millis, Outcome};
 use sink::{Counted, OutcomeRow};
 
+use crate::operator;
 use crate::pipeline::Progress;
 
 /// Asked by `query` for each answer about the service.
@@ -112,24 +113,20 @@ fn by_use(entries: Vec<KeyEntry>, until: Millis) -> Vec<Keys> {
 
 /// Outcomes by family, all partitions together; those of no family first.
 fn by_family(rows: Vec<OutcomeRow>) -> Vec<Outcomes> {
-    let mut families: BTreeMap<Option<String>, Outcomes> = BTreeMap::new();
-    for OutcomeRow { family, counted, count, partition: _ } in rows {
-        let of = families
-            .entry(family.clone())
-            .or_insert_with(|| Outcomes { family, ..Outcomes::default() });
+    let nothing = |family| Outcomes { family, ..Outcomes::default() };
+    operator::by_family(rows, nothing, |of, counted, count| {
         let sum = match counted {
             Counted::Received => &mut of.received,
             Counted::Outcome(
                 Outcome::Stored | Outcome::Duplicate | Outcome::Expired | Outcome::Suppressed,
             ) => &mut of.taken,
             // The ledger counts refusals by reason alone.
-            Counted::Outcome(Outcome::Refused) => continue,
+            Counted::Outcome(Outcome::Refused) => return,
             Counted::Refused(reason) => of.refused.entry(reason).or_default(),
             Counted::Note(note) => of.notes.entry(note).or_default(),
         };
         *sum += count;
-    }
-    families.into_values().collect()
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use deltalake::DeltaTable;
+use deltalake::kernel::LogicalFileView;
 use futures::TryStreamExt;
 use schemas::columns::DAY;
 use schemas::time::Millis;
@@ -37,12 +38,10 @@ impl Days {
         let mut views = snapshot.snapshot().file_views(log.as_ref(), None);
         let mut days = Self::default();
         while let Some(file) = views.try_next().await.map_err(&store)? {
-            let text = file.partition_values_map().remove(DAY).flatten();
-            let day = text.and_then(|text| Millis::parse(&format!("{text}T00:00:00Z")));
             let wrong = || Error::Column { table: name.to_owned(), column: DAY.to_owned() };
             let mut hasher = DefaultHasher::new();
             file.path().hash(&mut hasher);
-            let files = days.0.entry(day.ok_or_else(wrong)?.day()).or_default();
+            let files = days.0.entry(day_of(&file).ok_or_else(wrong)?).or_default();
             // Added, so that the order of files plays no part.
             files.fingerprint = files.fingerprint.wrapping_add(hasher.finish());
             // One that does not say how many rows it has may have any number.
@@ -107,16 +106,20 @@ pub(crate) async fn whole(
     let log = events.log_store();
     let mut files = snapshot.snapshot().file_views(log.as_ref(), None);
     while let Some(file) = files.try_next().await.map_err(&store)? {
-        let text = file.partition_values_map().remove(DAY).flatten();
-        let day = text.and_then(|text| Millis::parse(&format!("{text}T00:00:00Z")));
         let path = dir.join(file.path().as_ref() as &str);
-        let needed = day.is_none_or(|day| days.contains(&day.day()));
+        let needed = day_of(&file).is_none_or(|day| days.contains(&day));
         // One that cannot be read at all is found when its rows are.
         if needed && storage::is_whole(&path).is_ok_and(|whole| !whole) {
             return Err(Error::Changed { path });
         }
     }
     Ok(())
+}
+
+/// The day whose rows a file has, since 1970.
+fn day_of(file: &LogicalFileView) -> Option<i32> {
+    let text = file.partition_values_map().remove(DAY).flatten()?;
+    Millis::parse(&format!("{text}T00:00:00Z")).map(Millis::day)
 }
 
 #[cfg(test)]

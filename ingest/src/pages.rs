@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use axum::routing::get;
 use bytes::Bytes;
 use schemas::Package;
-use schemas::notice::{Notice, STYLE_HASH};
+use schemas::notice::{Notice, content_security_policy};
 
 use crate::door;
 
@@ -41,12 +41,8 @@ async fn script(headers: HeaderMap) -> Response<Body> {
 /// The notice as a page that runs nothing, loads nothing and sets nothing.
 async fn privacy(State(notice): State<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::from(notice));
-    let policy = format!(
-        "default-src 'none'; style-src {STYLE_HASH}; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'"
-    );
     let headers = response.headers_mut();
-    if let Ok(policy) = HeaderValue::try_from(policy) {
+    if let Ok(policy) = HeaderValue::try_from(content_security_policy()) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     set(

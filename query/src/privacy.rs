@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use schemas::notice::{Notice, STYLE_HASH};
+use schemas::notice::{Notice, content_security_policy};
 
 /// The notice as a page that runs nothing and loads nothing; made once, for the package does not change.
 pub(crate) struct Page {
@@ -14,11 +14,8 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn of(notice: &Notice) -> Self {
-        let policy = format!(
-            "default-src 'none'; style-src {STYLE_HASH}; base-uri 'none'; form-action 'none'; \
-             frame-ancestors 'none'"
-        );
-        let policy = HeaderValue::try_from(policy).expect("a hash in base64 is plain text");
+        let policy = HeaderValue::try_from(content_security_policy())
+            .expect("a hash in base64 is plain text");
         Self { html: Bytes::from(notice.html()), policy }
     }
 

@@ -8,9 +8,18 @@ use crate::words;
 /// The style of the page, inline.
 const STYLE: &str = include_str!("style.css");
 
-/// What a Content-Security-Policy has to allow for the page's style, as a source of `style-src`. The page needs nothing
-/// else: `default-src 'none'; style-src HASH; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`.
+/// What a Content-Security-Policy has to allow for the page's style, as a source of `style-src`; see
+/// [`content_security_policy`].
 pub const STYLE_HASH: &str = "'sha256-KPn5t5qpt1TkL2C7MtmhW7qovBYdLciVoxqc6Sg+4Fc='";
+
+/// The Content-Security-Policy that whoever serves the page sends with it: its style, and nothing else.
+#[must_use]
+pub fn content_security_policy() -> String {
+    format!(
+        "default-src 'none'; style-src {STYLE_HASH}; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    )
+}
 
 /// The page.
 pub(super) fn render(document: &Document) -> String {

@@ -10,7 +10,7 @@ mod html;
 mod markdown;
 mod signals;
 
-pub use html::STYLE_HASH;
+pub use html::{STYLE_HASH, content_security_policy};
 
 use serde::{Serialize, Serializer};
 
