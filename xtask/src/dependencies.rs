@@ -17,7 +17,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sink", &["anonymizer", "schemas", "storage"]),
     ("disclosure", &["schemas", "storage"]),
     ("query", &["disclosure", "schemas", "web"]),
-    ("quorate", &["anonymizer", "disclosure", "ingest", "query", "schemas", "sink", "storage", "transport"]),
+    (
+        "quorate",
+        &["anonymizer", "disclosure", "ingest", "query", "schemas", "sink", "storage", "transport"],
+    ),
     ("benches", &["anonymizer", "ingest", "schemas", "sink", "transport"]),
     ("fuzz", &["anonymizer", "ingest", "query", "quorate", "schemas"]),
     ("web", &[]),

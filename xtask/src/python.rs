@@ -1,4 +1,4 @@
-//! The Python readers that the tests use: in a folder of their own, nothing on the machine is changed.
+//! What the tests need of Python: readers of tables, a producer for Kafka, an S3 API. In a folder of its own; nothing on the machine is changed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -31,13 +31,15 @@ pub(crate) fn prepare() -> Outcome {
         return Ok(());
     }
     let folder = repository().join("target/python");
+    // Work trees may share one by a link, which `venv` takes for a file in its way.
+    let folder = folder.canonicalize().unwrap_or(folder);
     let python = packages::provide(&[&PYTHON])?;
     let mut venv = Command::new(python.first().expect("as many are found as are needed"));
     venv.args(["-m", "venv", "--clear"]).arg(&folder).current_dir(repository());
     if let Err(why) = run(&mut venv) {
         return fail(format!(
-            "{why}\nCould not make a Python environment. The tests read the tables with Python's \
-             deltalake and DuckDB: install Python 3.10 or newer."
+            "{why}\nCould not make a Python environment. The tests read tables with its deltalake and DuckDB, write \
+             with its Kafka client, and start its S3 API: install Python 3.10 or newer."
         ));
     }
     let mut pip = Command::new(interpreter());
@@ -51,7 +53,7 @@ pub(crate) fn prepare() -> Outcome {
         ));
     }
     let mut imported = Command::new(interpreter());
-    imported.args(["-c", "import deltalake, duckdb, pyarrow; print(deltalake.__version__)"]);
+    imported.args(["-c", "import confluent_kafka, deltalake, duckdb, moto.server, pyarrow; print(deltalake.__version__)"]);
     println!("deltalake {}", output(&mut imported)?.trim());
     std::fs::write(repository().join(INSTALLED), wanted)
         .map_err(|error| format!("cannot write {INSTALLED}: {error}"))
