@@ -48,11 +48,47 @@ impl<W: Write> Write for Checked<W> {
 /// If the file cannot be read.
 pub fn is_whole(path: &Path) -> io::Result<bool> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let told = name.strip_suffix(ENDING).and_then(|stem| Some(stem.rsplit_once(MARK)?.1));
-    let Some(told) = told.filter(|told| told.len() == 2 * CHECKSUM_BYTES) else { return Ok(true) };
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
-    Ok(checksum(&hasher) == told)
+    match Check::of(name) {
+        Some(check) => check.reads(&mut File::open(path)?),
+        None => Ok(true),
+    }
+}
+
+/// As [`is_whole`], of an open file from where it stands to its end.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn is_whole_file(name: &str, file: &mut File) -> io::Result<bool> {
+    Check::of(name).map_or(Ok(true), |check| check.reads(file))
+}
+
+/// Holds content against the checksum in a name.
+pub(crate) struct Check {
+    told: String,
+    hasher: blake3::Hasher,
+}
+
+impl Check {
+    /// None if the name, or path, tells of no checksum.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        let told = name.strip_suffix(ENDING)?.rsplit_once(MARK)?.1;
+        let told = (told.len() == 2 * CHECKSUM_BYTES).then(|| told.to_owned())?;
+        Some(Self { told, hasher: blake3::Hasher::new() })
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+    }
+
+    fn reads(mut self, file: &mut File) -> io::Result<bool> {
+        self.hasher.update_reader(file)?;
+        Ok(self.is_whole())
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        checksum(&self.hasher) == self.told
+    }
 }
 
 fn checksum(hasher: &blake3::Hasher) -> String {
