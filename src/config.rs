@@ -12,16 +12,27 @@ use serde::Deserialize;
 
 use crate::harden::LockMemory;
 
+mod kafka;
+mod place;
+mod roles;
+
+pub use kafka::{KafkaConfig, KafkaSource, SourcesConfig};
+pub use place::{Location, Properties, RootConfig, StorageConfig};
+pub use roles::Roles;
+
+/// Most partitions of the embedded log, and of a topic.
+const PARTITIONS_MAX: [u16; 2] = [64, 1_024];
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Folder of the policy package; without it the package `schemas/default` that the binary carries.
     pub policy: Option<PathBuf>,
-    /// Folder of everything that is written: log, tables, index. One process at a time.
+    /// Folder of everything that is written and not put elsewhere by `storage`: log, tables, index. One process at a time.
     pub data: PathBuf,
-    /// Registry of who may write (`quorate source`); holds hashes of keys only.
-    pub sources: PathBuf,
+    /// Where events come from: who may post them, and topics of others.
+    pub sources: SourcesConfig,
     /// Registry of who may read (`quorate reader`); holds hashes of tokens only.
     pub readers: PathBuf,
     /// Who posts events, and how much of it is taken.
@@ -38,6 +49,10 @@ pub struct Config {
     pub log: LogConfig,
     /// The tables.
     pub sink: SinkConfig,
+    /// The log in Kafka; without it the embedded one.
+    pub kafka: Option<KafkaConfig>,
+    /// Tables that several machines share.
+    pub storage: StorageConfig,
 }
 
 /// The port at which statistics are read.
@@ -73,8 +88,11 @@ pub struct OperatorConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyringConfig {
-    /// Folder of the sealed keys, without versions or backups: a copy of it undoes every destruction.
-    pub dir: PathBuf,
+    /// The sealed keys, without versions or backups: a copy of them undoes every destruction. A folder, or a prefix of an
+    /// object store that all nodes share.
+    pub dir: Location,
+    /// Settings of that store, as `storage.events.options`.
+    pub options: Properties,
     /// File of the key-encryption key. On another device than `dir` a stolen disk opens nothing.
     pub key_encryption_key: PathBuf,
     /// Whether to start where the system does not lock the memory of keys.
@@ -98,7 +116,7 @@ pub struct ResolveConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
-    /// Partitions, 1 to 64; fixed for the life of a data folder.
+    /// Partitions, 1 to 64, in Kafka 1 to 1024; fixed for the life of a log.
     pub partitions: u16,
     /// Sealed frames and their keys are removed after this many hours, once committed. More allows a
     /// longer replay, and keeps raw events (encrypted) longer.
@@ -124,6 +142,17 @@ pub struct SinkConfig {
     pub maintain_every_s: u64,
 }
 
+impl KeyringConfig {
+    /// The folder of keys.
+    ///
+    /// # Errors
+    ///
+    /// If they are in an object store.
+    pub fn folder(&self) -> anyhow::Result<&Path> {
+        self.dir.folder().context("keyring.dir must be a folder of this machine for this")
+    }
+}
+
 impl LogConfig {
     /// How long frames and their keys live once committed, and how long at most, in milliseconds.
     #[must_use]
@@ -138,7 +167,7 @@ impl Default for Config {
         Self {
             policy: None,
             data: "data".into(),
-            sources: "sources.toml".into(),
+            sources: SourcesConfig::default(),
             readers: "readers.toml".into(),
             ingest: ingest::IngestConfig::default(),
             query: QueryConfig::default(),
@@ -147,6 +176,8 @@ impl Default for Config {
             resolve: ResolveConfig::default(),
             log: LogConfig::default(),
             sink: SinkConfig::default(),
+            kafka: None,
+            storage: StorageConfig::default(),
         }
     }
 }
@@ -171,6 +202,7 @@ impl Default for KeyringConfig {
     fn default() -> Self {
         Self {
             dir: "keyring".into(),
+            options: Properties::default(),
             key_encryption_key: "key-encryption.key".into(),
             lock_memory: LockMemory::default(),
             accept_snapshots: false,
@@ -227,9 +259,7 @@ impl Config {
     pub fn relative_to(mut self, folder: &Path) -> Self {
         let place = |path: &mut PathBuf| *path = folder.join(&*path);
         place(&mut self.data);
-        place(&mut self.sources);
         place(&mut self.readers);
-        place(&mut self.keyring.dir);
         place(&mut self.keyring.key_encryption_key);
         self.policy.iter_mut().for_each(place);
         self.resolve.geo_database.iter_mut().for_each(place);
@@ -237,6 +267,15 @@ impl Config {
         for tls in self.ingest.tls.iter_mut().chain(&mut self.query.tls) {
             place(&mut tls.certificate);
             place(&mut tls.key);
+        }
+        self.sources.relative_to(folder);
+        self.keyring.dir.relative_to(folder);
+        self.keyring.options.relative_to(folder);
+        for root in self.storage.events.iter_mut().chain(&mut self.storage.statistics) {
+            root.relative_to(folder);
+        }
+        if let Some(kafka) = &mut self.kafka {
+            kafka.properties.relative_to(folder);
         }
         self
     }
@@ -260,8 +299,9 @@ impl Config {
             );
         }
         let log = &self.log;
-        if !(1..=64).contains(&log.partitions) {
-            bail!("log.partitions must be between 1 and 64");
+        let partitions_max = PARTITIONS_MAX[usize::from(self.kafka.is_some())];
+        if !(1..=partitions_max).contains(&log.partitions) {
+            bail!("log.partitions must be between 1 and {partitions_max}");
         }
         if log.raw_retention_hours == 0 || log.raw_retention_hours > log.raw_retention_max_hours {
             bail!(
@@ -276,12 +316,74 @@ impl Config {
                 "sink.commit_bytes must be at least 1048576 and sink.row_group_rows at least 1024"
             );
         }
-        if self.keyring.dir.starts_with(&self.data) {
+        self.check_places()?;
+        if let Some(kafka) = &self.kafka {
+            kafka.check()?;
+        }
+        self.sources.check(self.kafka.as_ref())?;
+        self.ingest.check().context("[ingest] is not valid")
+    }
+
+    /// Keys lie apart from what they open, and what is at a URL can be reached.
+    fn check_places(&self) -> anyhow::Result<()> {
+        let StorageConfig { events, statistics } = &self.storage;
+        let roots = [("storage.events.url", events), ("storage.statistics.url", statistics)];
+        let roots = roots.into_iter().filter_map(|(key, root)| Some((key, &root.as_ref()?.url)));
+        let data = Location::Folder(self.data.clone());
+        let keys = &self.keyring.dir;
+        for (key, place) in roots.clone().chain([("data", &data)]) {
+            if keys.lies_in(place) {
+                bail!(
+                    "keyring.dir must not lie inside {key}: whoever copies the data must not copy the keys"
+                );
+            }
+        }
+        for (key, place) in roots.chain([("keyring.dir", keys)]) {
+            if matches!(place, Location::Url(_)) && !cfg!(feature = "s3") {
+                bail!("{key} is a URL, but this binary was built without the feature `s3`");
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what a process of these roles needs beyond [`Config::check`].
+    ///
+    /// # Errors
+    ///
+    /// What is missing, and what to write.
+    pub fn check_roles(&self, roles: Roles) -> anyhow::Result<()> {
+        if roles.is_all() {
+            return Ok(());
+        }
+        let Roles { ingest, worker, query } = roles;
+        if self.kafka.is_none() && ingest {
             bail!(
-                "keyring.dir must not lie inside data: whoever copies the data must not copy the keys"
+                "--roles {roles} needs [kafka]: without it events are in a log of this process alone; write [kafka] with its properties, or run all three roles"
             );
         }
-        self.ingest.check().context("[ingest] is not valid")
+        if self.kafka.is_none() && worker && self.sources.kafka.is_empty() {
+            bail!(
+                "--roles {roles} needs [kafka] or a [[sources.kafka]]: there is nothing else that a worker of its own could read"
+            );
+        }
+        let missing = |role: &str, table: &str| {
+            anyhow::anyhow!(
+                "--roles {roles} needs [{table}] with a `url` that all nodes reach: {role} shares it with others"
+            )
+        };
+        if (worker || ingest) && self.storage.events.is_none() {
+            return Err(missing(if worker { "worker" } else { "ingest" }, "storage.events"));
+        }
+        if (worker || query) && self.storage.statistics.is_none() {
+            return Err(missing(if worker { "worker" } else { "query" }, "storage.statistics"));
+        }
+        Ok(())
+    }
+
+    /// Whether other processes may work on the same tables and keys.
+    #[must_use]
+    pub fn is_shared(&self, roles: Roles) -> bool {
+        self.kafka.is_some() || !roles.is_all()
     }
 
     /// Folder of the embedded log.
@@ -366,6 +468,56 @@ mod tests {
         config.check()
     }
 
+    const KAFKA: &str = "[kafka.properties]\n\"bootstrap.servers\" = \"a:9092\"\n";
+
+    fn source(name: &str, more: &str) -> String {
+        format!(
+            "[[sources.kafka]]\nname = \"{name}\"\ntopic = \"t\"\ngroup = \"g\"\n{more}\n\
+             [sources.kafka.properties]\n\"bootstrap.servers\" = \"a:9092\"\n"
+        )
+    }
+
+    #[test]
+    fn sources_are_a_file_or_a_table_with_topics() {
+        let sources = |text: &str| toml::from_str::<Config>(text).unwrap().sources;
+        assert_eq!(sources("sources = \"who.toml\"").registry, Path::new("who.toml"));
+        assert_eq!(sources("").registry, Path::new("sources.toml"));
+        let table =
+            sources(&format!("[sources]\nregistry = \"x\"\n{}", source("a", "family = \"web\"")));
+        assert_eq!((table.registry.as_path(), table.kafka.len()), (Path::new("x"), 1));
+        read(&format!("{KAFKA}[log]\npartitions = 1024")).unwrap();
+        read(&source("orders", "family_field = \"type\"")).unwrap();
+    }
+
+    #[test]
+    fn a_role_alone_needs_what_it_shares_with_others() {
+        let check = |text: &str, roles: &str| {
+            let config: Config = toml::from_str(text).unwrap();
+            config.check().unwrap();
+            config.check_roles(roles.parse().unwrap()).map_err(|error| format!("{error:#}"))
+        };
+        let events = "[storage.events]\nurl = \"/srv/e\"\n";
+        let statistics = "[storage.statistics]\nurl = \"/srv/s\"\n";
+        let both = format!("{events}{statistics}");
+        check("", "ingest,worker,query").unwrap();
+        check(statistics, "query").unwrap();
+        check(&format!("{KAFKA}{events}"), "ingest").unwrap();
+        check(&format!("{KAFKA}{both}"), "worker").unwrap();
+        let topic = source("a", "family = \"web\"");
+        check(&format!("{topic}{both}"), "worker").unwrap();
+        for (text, roles, missing) in [
+            (both.as_str(), "ingest", "[kafka]"),
+            (&both, "ingest,worker", "[kafka]"),
+            (&both, "worker", "[[sources.kafka]]"),
+            (KAFKA, "ingest", "[storage.events]"),
+            (&format!("{KAFKA}{events}"), "worker", "[storage.statistics]"),
+            (events, "query", "[storage.statistics]"),
+        ] {
+            let error = check(text, roles).expect_err(roles);
+            assert!(error.contains(missing), "{roles}: {error}");
+        }
+    }
+
     #[test]
     fn an_empty_file_is_a_working_configuration() {
         read("").unwrap();
@@ -401,6 +553,27 @@ mod tests {
             ("[keyring]\ndir = \"data/keys\"", "keyring.dir"),
             ("[keyring]\nlock_memory = \"perhaps\"", "lock_memory"),
             ("[ingest]\nlisten = \"0.0.0.0:8080\"", "[ingest]"),
+            ("[log]\npartitions = 65", "between 1 and 64"),
+            ("[kafka]", "bootstrap.servers"),
+            ("[kafka]\nprefix = \"a b\"", "kafka.prefix"),
+            ("[kafka]\nreplicas = 3", "replicas"),
+            ("[storage.events]\nurl = \"keyring\"", "keyring.dir"),
+            (
+                "[storage.events]\nurl = \"s3://b/e\"\n[keyring]\ndir = \"s3://b/e/k\"",
+                "storage.events.url",
+            ),
+            ("[storage.rows]\nurl = \"x\"", "rows"),
+            ("[[sources.kafka]]\nname = \"a\"", "topic"),
+            (&source("a b", "family = \"web\""), "name of each"),
+            (&source("a", ""), "family_field"),
+            (
+                &[source("a", "family = \"web\""), source("a", "family = \"web\"")].concat(),
+                "two [[sources.kafka]]",
+            ),
+            (
+                "[[sources.kafka]]\nname = \"a\"\ntopic = \"t\"\ngroup = \"g\"\nfamily = \"web\"",
+                "bootstrap.servers",
+            ),
         ] {
             let error = format!("{:#}", read(text).expect_err(text));
             assert!(error.contains(key), "{text}: {error}");

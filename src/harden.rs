@@ -39,7 +39,8 @@ pub fn no_core_dumps() -> anyhow::Result<()> {
 /// If a thing that the configuration does not put up with is so, with what to do.
 pub fn check(config: &KeyringConfig) -> anyhow::Result<()> {
     memory(config.lock_memory, anonymizer::lock_memory())?;
-    for path in [&config.dir, &config.key_encryption_key] {
+    let folder = config.dir.folder().into_iter();
+    for path in folder.chain([config.key_encryption_key.as_path()]) {
         versions(path, file_system(path), config.accept_snapshots)?;
     }
     Ok(())

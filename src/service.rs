@@ -1,7 +1,7 @@
 //! The service: three ports and the worker, started together and stopped in the order in which events flow.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl Service {
             Arc::clone(&store.resolver),
             Arc::clone(&store.gate),
             Arc::clone(&store.log),
-            config.sources.clone(),
+            config.sources.registry.clone(),
             Arc::clone(&clock),
         )
         .await?;
@@ -121,7 +121,8 @@ impl Service {
         let (operator, operator_handle, operator_task) =
             listen(config.operator.listen, status, None)?;
 
-        let disks = vec![config.data.clone(), config.keyring.dir.clone()];
+        let keys = config.keyring.dir.folder().map(Path::to_owned);
+        let disks = std::iter::once(config.data.clone()).chain(keys).collect();
         let space = space::watch(disks, config.log.free_space_min, Arc::clone(&server), free);
         let mut tasks = vec![query_task, operator_task, tokio::spawn(space)];
         if let Some(file) = config.resolve.geo_database {
@@ -254,7 +255,6 @@ async fn reload_geo(file: PathBuf, resolver: Arc<Resolver>) {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
-    use std::path::Path;
 
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, ServerName};

@@ -64,7 +64,7 @@ pub fn package(folder: Option<&Path>) -> anyhow::Result<Arc<Package>> {
 /// would lie where they cannot be destroyed.
 pub fn key_ring(config: &Config, clock: &Clock) -> anyhow::Result<Arc<KeyRing>> {
     harden::check(&config.keyring)?;
-    let (dir, key) = (&config.keyring.dir, &config.keyring.key_encryption_key);
+    let (dir, key) = (config.keyring.folder()?, config.keyring.key_encryption_key.as_path());
     let ledger = config.key_ledger();
     let began = [dir, key, &ledger, &config.log_dir()].into_iter().any(|path| path.exists());
     let ring = if began {

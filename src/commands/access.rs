@@ -85,7 +85,7 @@ pub fn entropy() -> anyhow::Result<[u8; 20]> {
 ///
 /// If the registry cannot be read or written, or does not allow it.
 pub fn source(command: SourceCommand, config: &Config) -> anyhow::Result<()> {
-    let mut sources = Sources::load(&config.sources)?;
+    let mut sources = Sources::load(&config.sources.registry)?;
     let now = system_clock()();
     match command {
         SourceCommand::Add { name, kind, families, origins } => {
@@ -100,7 +100,7 @@ pub fn source(command: SourceCommand, config: &Config) -> anyhow::Result<()> {
                 Kind::Site => SourceKind::Site,
             };
             let secret = sources.add(&name, kind, families, origins, now, entropy()?)?;
-            sources.save(&config.sources)?;
+            sources.save(&config.sources.registry)?;
             if kind == SourceKind::Site {
                 return print(&format!("post to /v1/events?site={name}\n"));
             }
@@ -109,7 +109,7 @@ pub fn source(command: SourceCommand, config: &Config) -> anyhow::Result<()> {
         SourceCommand::List => print(&list_sources(&sources)),
         SourceCommand::Revoke { name, key } => {
             sources.revoke(&name, key.as_deref(), now)?;
-            sources.save(&config.sources)?;
+            sources.save(&config.sources.registry)?;
             let which = key.map(|id| format!(" key {id}")).unwrap_or_default();
             print(&format!("revoked {name}{which}\n"))
         }

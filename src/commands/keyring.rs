@@ -43,7 +43,7 @@ pub fn run(command: KeyringCommand, config: &Config) -> anyhow::Result<()> {
 }
 
 fn rotate(config: &Config) -> anyhow::Result<()> {
-    KeyRing::rotate(&config.keyring.dir, &config.keyring.key_encryption_key)?;
+    KeyRing::rotate(config.keyring.folder()?, &config.keyring.key_encryption_key)?;
     print(&format!(
         "every key is sealed under a new key-encryption key in {}\n",
         config.keyring.key_encryption_key.display()
@@ -52,7 +52,7 @@ fn rotate(config: &Config) -> anyhow::Result<()> {
 
 /// Looks again where something is found: a running service may have been between a file and its line.
 fn verify(config: &Config) -> anyhow::Result<()> {
-    let (dir, key) = (&config.keyring.dir, &config.keyring.key_encryption_key);
+    let (dir, key) = (config.keyring.folder()?, &config.keyring.key_encryption_key);
     let look = || -> anyhow::Result<Verified> {
         let mut verified = KeyRing::verify(dir, key, &config.key_ledger())?;
         verified
@@ -117,7 +117,7 @@ fn trust_clock(config: &Config) -> anyhow::Result<()> {
 }
 
 fn list(config: &Config) -> anyhow::Result<()> {
-    let (dir, key) = (&config.keyring.dir, &config.keyring.key_encryption_key);
+    let (dir, key) = (config.keyring.folder()?, &config.keyring.key_encryption_key);
     let ring = KeyRing::open(dir, key, &config.key_ledger(), &system_clock())?;
     let mut rows = vec![["key", "state", "created", "commitment"].map(str::to_owned).to_vec()];
     for entry in ring.list()? {

@@ -129,6 +129,6 @@ fn sources(config: &Config) -> anyhow::Result<Keys> {
         drop(sources.add(SITE, kind, families, vec![ORIGIN.to_owned()], now, entropy()?)?);
         keys.site = Some((SITE.to_owned(), ORIGIN.to_owned()));
     }
-    sources.save(&config.sources)?;
+    sources.save(&config.sources.registry)?;
     Ok(keys)
 }

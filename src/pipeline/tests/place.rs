@@ -44,7 +44,7 @@ impl Place {
         let kind = SourceKind::Server;
         let key = sources.add("test", kind, Vec::new(), Vec::new(), start, [7; 20]).unwrap();
         let key = key.reveal().to_owned();
-        sources.save(&config.sources).unwrap();
+        sources.save(&config.sources.registry).unwrap();
         let [wall, uptime] = [start.0, 5_000].map(|ms| Arc::new(AtomicI64::new(ms)));
         Self { _folder: folder, wall, uptime, config, key }
     }
@@ -81,7 +81,7 @@ impl Place {
             Arc::clone(&store.resolver),
             Arc::clone(&store.gate),
             Arc::clone(&store.log),
-            self.config.sources.clone(),
+            self.config.sources.registry.clone(),
             Arc::clone(&store.clock),
         );
         let server = server.await.unwrap();
