@@ -160,6 +160,16 @@ pub enum LogError {
         /// What the storage said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A topic is not there, not the one that was known, or not set up as frames need it.
+    #[error("topic {topic} cannot be used: {problem}; {remedy}")]
+    Topic {
+        /// Its name.
+        topic: String,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
     /// What the log keeps about itself cannot be read.
     #[error("the log's own record of {0} is damaged")]
     Damaged(&'static str),
@@ -183,6 +193,7 @@ impl LogError {
             | Self::Corrupt { .. }
             | Self::Lost { .. }
             | Self::Unreadable { .. }
+            | Self::Topic { .. }
             | Self::Damaged(_) => false,
         }
     }
@@ -197,6 +208,7 @@ impl LogError {
             Self::NoPartition { .. }
             | Self::PartitionCount { .. }
             | Self::Unreadable { .. }
+            | Self::Topic { .. }
             | Self::Damaged(_)
             | Self::Storage(_)
             | Self::Stopped => None,
