@@ -23,8 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::keys::{KeyName, KeyRing};
-use crate::keys::{from_hexadecimal, hexadecimal, private, sync_folder};
+use crate::keys::{from_hexadecimal, hexadecimal};
 use crate::pseudonym::{Hash, SuppressionKey};
+use crate::shelf::{private, sync_folder};
 use crate::subject::{Pseudonyms, Subject};
 
 /// Names of the list's own digest among the hashes of its key.

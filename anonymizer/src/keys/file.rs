@@ -5,8 +5,7 @@
 //!            authenticated with it: what stands before the nonce, and the key's name
 //! ```
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use schemas::Millis;
@@ -16,6 +15,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::name::KeyName;
 use crate::crypto::{KEY_BYTES, NONCE_BYTES, TAG_BYTES, open_in_place, random, seal_tail};
 use crate::error::Error;
+use crate::shelf::{replace, write_new};
 use crate::vault::Secret;
 
 const MAGIC: &[u8; 5] = b"QKEY\x01";
@@ -221,86 +221,6 @@ fn others_may_read(_: &fs::Metadata) -> bool {
 
 pub(super) fn create_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(Error::io("create", path))
-}
-
-/// Opens for writing what only its owner may read.
-pub(crate) fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options
-}
-
-/// Writes a whole file where there is none, durably: temporary name, fsync, link, fsync of the folder. A link
-/// and not a rename, because a rename would replace what another process has just put there. False if so.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
-    let temporary = write_temporary(path, bytes)?;
-    let first = match fs::hard_link(&temporary, path) {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-        Err(error) => return Err(Error::io("create", path)(error)),
-    };
-    if first {
-        fs::remove_file(&temporary).map_err(Error::io("remove", &temporary))?;
-    } else {
-        overwrite_and_remove(&temporary)?;
-    }
-    sync_folder(path)?;
-    Ok(first)
-}
-
-/// Writes a whole file in place of another, durably, and overwrites the other's content with zeros.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let temporary = write_temporary(path, bytes)?;
-    let mut before = match OpenOptions::new().write(true).open(path) {
-        Ok(file) => Some(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(Error::io("open", path)(error)),
-    };
-    fs::rename(&temporary, path).map_err(Error::io("replace", path))?;
-    sync_folder(path)?;
-    before.as_mut().map_or(Ok(()), overwrite).map_err(Error::io("overwrite", path))
-}
-
-fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf, Error> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", hexadecimal(&random::<8>()?)));
-    let temporary = PathBuf::from(temporary);
-    let mut file = private()
-        .write(true)
-        .create_new(true)
-        .open(&temporary)
-        .map_err(Error::io("create", &temporary))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io("write", &temporary))?;
-    Ok(temporary)
-}
-
-fn overwrite(file: &mut File) -> io::Result<()> {
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or(FILE_BYTES);
-    file.rewind()?;
-    file.write_all(&vec![0; length])?;
-    file.sync_all()
-}
-
-/// Overwrites a file with zeros, durably, and removes it, durably.
-pub(super) fn overwrite_and_remove(path: &Path) -> Result<(), Error> {
-    let destroy = || -> io::Result<()> {
-        overwrite(&mut OpenOptions::new().write(true).open(path)?)?;
-        fs::remove_file(path)
-    };
-    destroy().map_err(Error::io("destroy", path))?;
-    sync_folder(path)
-}
-
-/// Makes the entry of `path` in its folder durable.
-pub(crate) fn sync_folder(path: &Path) -> Result<(), Error> {
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", folder))
 }
 
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {

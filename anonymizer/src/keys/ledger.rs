@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::name::KeyName;
 use super::{KeyEntry, KeyState, file};
 use crate::error::Error;
+use crate::shelf::{private, replace, sync_folder};
 
 /// What happened to a key.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,10 +90,10 @@ impl Ledger {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             file::create_folder(folder)?;
         }
-        let mut options: OpenOptions = file::private();
+        let mut options: OpenOptions = private();
         let opened = options.read(true).append(true).create(true).open(path);
         let file = opened.map_err(Error::io("open", path))?;
-        file::sync_folder(path)?;
+        sync_folder(path)?;
         let mut ledger = Self {
             path: path.to_owned(),
             file,
@@ -209,7 +210,7 @@ impl Ledger {
             .map_err(Error::io("append to", &self.path))?;
         self.refresh()?;
         let last = self.last.as_deref().unwrap_or_default();
-        file::replace(&self.head, last.as_bytes())
+        replace(&self.head, last.as_bytes())
     }
 
     pub(super) fn knows(&self, name: &KeyName) -> bool {

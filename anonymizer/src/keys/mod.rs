@@ -26,12 +26,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use schemas::{Clock, Millis, Package};
 use zeroize::Zeroizing;
 
-pub(crate) use file::{from_hexadecimal, hexadecimal, private, sync_folder};
+pub(crate) use file::{from_hexadecimal, hexadecimal};
 pub use name::KeyName;
 pub(crate) use retire::{epoch_end, window_days};
 
 use crate::crypto::KEY_BYTES;
 use crate::error::Error;
+use crate::shelf::overwrite_and_remove;
 use crate::vault::Secret;
 use file::{KeyFile, Marker};
 use ledger::{Action, Ledger, Line};
@@ -266,7 +267,7 @@ impl KeyRing {
             let line = Line::new((self.clock)(), Action::Destroyed, name, commitment, why);
             state.ledger.append(line)?;
         }
-        file::overwrite_and_remove(&path)
+        overwrite_and_remove(&path)
     }
 
     /// Every key there ever was, in order of name.
@@ -377,7 +378,7 @@ impl KeyRing {
             // is either a key that nobody ever used, or another name of a file that destruction overwrites.
             let Some(name) = KeyName::of_path(&path) else { continue };
             if state.ledger.is_destroyed(&name) {
-                file::overwrite_and_remove(&path)?;
+                overwrite_and_remove(&path)?;
             } else if !state.ledger.knows(&name) {
                 let key = KeyFile::read(&path, &name, &self.kek)?;
                 let line = Line::new(key.created, Action::Created, &name, key.commitment(), None);

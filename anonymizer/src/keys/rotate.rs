@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use super::file::{self, KeyFile, Marker};
 use super::name::KeyName;
 use crate::error::Error;
+use crate::shelf::{overwrite_and_remove, sync_folder};
 use crate::vault::Secret;
 
 /// Called between every two changes of files: tests fail there as a crash would.
@@ -96,15 +97,15 @@ pub(super) fn finish(dir: &Path, kek_file: &Path, step: Step<'_>) -> Result<(), 
         // The old one moves aside before the new one takes its place, so that it is still there to be overwritten.
         if kek_file.exists() && !old.exists() {
             fs::rename(kek_file, &old).map_err(Error::io("rename", kek_file))?;
-            file::sync_folder(kek_file)?;
+            sync_folder(kek_file)?;
         }
         step()?;
         fs::rename(&next, kek_file).map_err(Error::io("rename", &next))?;
-        file::sync_folder(kek_file)?;
+        sync_folder(kek_file)?;
     }
     if old.exists() {
         step()?;
-        file::overwrite_and_remove(&old)?;
+        overwrite_and_remove(&old)?;
     }
     step()
 }
