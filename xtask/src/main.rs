@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask test`, `fuzz`, `soak`, `bench`, `python`, `advisories`.
+//! The project's own chores: `cargo xtask test`, `fuzz`, `soak`, `bench`, `python`, `kafka`, `advisories`.
 //!
 //! What CI runs is what a developer runs: `.ci/run` calls `cargo xtask test` and nothing else.
 
@@ -9,6 +9,7 @@ mod documentation;
 mod files;
 mod firmware;
 mod fuzz;
+mod kafka;
 mod packages;
 mod python;
 mod shell;
@@ -29,21 +30,25 @@ usage: cargo xtask COMMAND
                        edges         crates see each other as DESIGN draws it
                        features      the tests build what `cargo run` has built
                        licences      licences, bans and sources of all dependencies
-                       python        readers of other languages are at hand
+                       python        readers of other languages, a Kafka client and an S3 API are at hand
+                       kafka         Apache Kafka is at hand: its jars, and Java
                        build         everything compiles, with lints, warnings denied
                        tests         unit, property, pipeline and end-to-end tests, benches once
                        documentation doc tests, and the docs without a warning
                        firmware      the client for devices: two compilers, sanitizers, sizes, fuzzing, a bad network
                        web           tracker and dashboard: types, budgets, tests in Chromium; the whole way to the page
                        fuzz          every decoder, some seconds each
-                     firmware and web install what they need and Debian has, if this is root or sudo asks for nothing
+                     kafka, firmware and web install what they need and Debian has, if this is root or sudo asks for nothing
   fuzz [TARGET…] [--minutes 60]
                      every decoder, or the named ones, for that long all together
   soak [--kills N] [--seed N]
                      the service killed at 2,000 seeded moments and compared with what its clients were told; fewer
                      kills of one seed are the first of more
   bench [OPTION…]    the pipeline against the reference program; `cargo xtask bench --help`
-  python             makes target/python with the readers that the tests use
+  python             makes target/python with what the tests use of Python
+  kafka fetch        Apache Kafka below target/tools, from Maven Central
+  kafka start [--brokers 1]|stop|status
+                     brokers that go on when the command is over; their data is in target/kafka
   advisories         known vulnerabilities and yanked versions; needs the advisory database
 ";
 
@@ -62,6 +67,7 @@ fn main() -> ExitCode {
         ["fuzz", arguments @ ..] => fuzz::command(arguments),
         ["bench", options @ ..] => bench(options),
         ["python"] => python::prepare(),
+        ["kafka", arguments @ ..] => kafka::command(arguments),
         ["advisories"] => dependencies::advisories(),
         _ => fail(USAGE),
     };

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::shell::{Outcome, cargo, cargo_command, fail, run as run_command};
-use crate::{dependencies, documentation, files, firmware, fuzz, python, web};
+use crate::{dependencies, documentation, files, firmware, fuzz, kafka, python, web};
 
 struct Step {
     name: &'static str,
@@ -23,8 +23,9 @@ const STEPS: &[Step] = &[
     Step { name: "features", needs: &[], check: dependencies::features },
     Step { name: "licences", needs: &[], check: dependencies::licences },
     Step { name: "python", needs: &[], check: python::prepare },
+    Step { name: "kafka", needs: &[], check: kafka::fetch },
     Step { name: "build", needs: &[], check: || run_command(&mut with_lints(&["--no-run"])) },
-    Step { name: "tests", needs: &["build", "python"], check: tests },
+    Step { name: "tests", needs: &["build", "kafka", "python"], check: tests },
     Step { name: "documentation", needs: &["build"], check: documentation::check },
     Step { name: "firmware", needs: &["build", "python"], check: firmware::check },
     Step { name: "web", needs: &["build"], check: web::check },
