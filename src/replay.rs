@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use anonymizer::{AnonymizedBatch, Error, Header, Origin, Sealed};
 use anyhow::Context;
+use disclosure::Released;
+use schemas::time::HOUR_MS;
 use schemas::{Millis, Reason};
 use sink::{Difference, Frame, ManifestContext, Sink};
 use transport::Partition;
@@ -74,6 +76,8 @@ pub struct Replayed {
     pub damaged: u64,
     /// Events past their end in frames that were opened; what they gave stays until it is removed.
     pub expired: u64,
+    /// Released periods that come out otherwise now; their new numbers are in place of the old ones.
+    pub revised: Vec<Released>,
     /// Differences between what was stored and what the frames give now, by name of the family.
     pub differences: BTreeMap<String, Difference>,
 }
@@ -231,8 +235,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn finish(self) -> anyhow::Result<Replayed> {
+    /// Computes what was released of those hours again, also where this call changed nothing: one before it, that was
+    /// killed, may have.
+    async fn finish(mut self) -> anyhow::Result<Replayed> {
         if self.options.target == Target::Tables {
+            let Range { start, end } = self.options.hours;
+            let time = |hour: u32| Millis(i64::from(hour) * HOUR_MS);
+            let now = (self.store.clock)();
+            let revised = self.store.disclosure.revise(time(start)..time(end), now).await;
+            self.replayed.revised =
+                revised.context("the rows are replaced, what was released of them is not")?;
             self.store.tables()?.finish_replay(&self.options.id).await?;
         }
         Ok(self.replayed)
@@ -243,7 +255,7 @@ impl Run<'_> {
 #[must_use]
 pub fn default_id(hours: &Range<u32>, digest: &schemas::Digest) -> String {
     let hour = |hour: u32| {
-        let text = Millis(i64::from(hour) * schemas::time::HOUR_MS).to_string();
+        let text = Millis(i64::from(hour) * HOUR_MS).to_string();
         text.get(..13).unwrap_or(&text).to_owned()
     };
     let digest = digest.to_string();

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    TimestampMicrosecondArray, new_null_array,
 };
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::TryStreamExt;
+use schemas::columns::timestamp;
 use schemas::model::{Measure, Package};
 use schemas::time::Millis;
 
@@ -24,7 +25,7 @@ use crate::period::Period;
 use crate::plan::{place_of, rows};
 use crate::statistic::{
     EVERY, GROUPING, HIDDEN, MECHANISM, MIN_CONTRIBUTORS, PERIOD_END, PERIOD_START, POLICY_VERSION,
-    RELEASED_AT, ROUNDING, Spec, dimensions, grouping_text,
+    RELEASED_AT, REVISED_AT, ROUNDING, Spec, dimensions, grouping_text,
 };
 use crate::suppression::{Decision, Shown, decide};
 use crate::{Error, rounding};
@@ -160,6 +161,7 @@ fn table_rows(
         (ROUNDING.to_owned(), number(spec.rounding)),
         (POLICY_VERSION.to_owned(), text(&package.version)),
         (RELEASED_AT.to_owned(), time(now)),
+        (REVISED_AT.to_owned(), new_null_array(&timestamp(), count)),
     ]);
     let names: StringArray =
         rows.iter().map(|row| Some(groupings[row.grouping].as_str())).collect();

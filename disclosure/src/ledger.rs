@@ -1,11 +1,12 @@
-//! `ledger/releases`: what was released, once for each statistic and period; appended to and never changed.
+//! `ledger/releases`: what was released, once for each statistic and period; appended to and never changed. A period that
+//! was computed again has another line for each time, of which the last one stands.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -19,7 +20,7 @@ use schemas::columns::timestamp;
 use schemas::time::Millis;
 
 use crate::period::Period;
-use crate::statistic::{PERIOD_END, PERIOD_START, POLICY_VERSION, RELEASED_AT};
+use crate::statistic::{PERIOD_END, PERIOD_START, POLICY_VERSION, RELEASED_AT, REVISED_AT};
 use crate::{Error, table};
 
 /// Name of the ledger's table below the ledger's root.
@@ -44,6 +45,8 @@ pub struct Release {
     pub policy_version: String,
     /// When.
     pub released_at: Millis,
+    /// When it was computed again, if it was.
+    pub revised_at: Option<Millis>,
 }
 
 fn schema() -> SchemaRef {
@@ -58,10 +61,12 @@ fn schema() -> SchemaRef {
         Column::new("table_version", DataType::Int64, false),
         Column::new(POLICY_VERSION, DataType::Utf8, false),
         Column::new(RELEASED_AT, timestamp(), false),
+        Column::new(REVISED_AT, timestamp(), true),
     ]))
 }
 
-/// Everything released so far, of one statistic or of all, in order of statistic and period.
+/// Everything released so far, of one statistic or of all, in order of statistic and period; of a period that was revised
+/// what stands now.
 ///
 /// # Errors
 ///
@@ -120,7 +125,9 @@ async fn read(ledger: &DeltaTable, statistic: Option<&str>) -> Result<Vec<Releas
     for batch in &batches {
         all.extend(decode(batch)?);
     }
-    all.sort_by(|a, b| (&a.statistic, a.period).cmp(&(&b.statistic, b.period)));
+    let place = |line: &Release| (line.statistic.clone(), line.period);
+    all.sort_by_cached_key(|line| (place(line), std::cmp::Reverse(line.revised_at)));
+    all.dedup_by(|later, first| place(later) == place(first));
     Ok(all)
 }
 
@@ -128,9 +135,10 @@ fn encode(schema: SchemaRef, lines: &[Release]) -> RecordBatch {
     let texts = |text: &dyn Fn(&Release) -> String| {
         Arc::new(lines.iter().map(|line| Some(text(line))).collect::<StringArray>()) as ArrayRef
     };
-    let times = |time: &dyn Fn(&Release) -> Millis| {
-        let micros: Vec<i64> = lines.iter().map(|line| time(line).0.saturating_mul(1000)).collect();
-        Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC")) as ArrayRef
+    let times = |time: &dyn Fn(&Release) -> Option<Millis>| {
+        let micros = lines.iter().map(|line| Some(time(line)?.0.saturating_mul(1000)));
+        let micros = micros.collect::<TimestampMicrosecondArray>();
+        Arc::new(micros.with_timezone("UTC")) as ArrayRef
     };
     let numbers = |number: &dyn Fn(&Release) -> i64| {
         Arc::new(lines.iter().map(|line| Some(number(line))).collect::<Int64Array>()) as ArrayRef
@@ -141,15 +149,16 @@ fn encode(schema: SchemaRef, lines: &[Release]) -> RecordBatch {
     };
     let columns = vec![
         texts(&|line| line.statistic.clone()),
-        times(&|line| line.period.start),
-        times(&|line| line.period.end),
+        times(&|line| Some(line.period.start)),
+        times(&|line| Some(line.period.end)),
         numbers(&|line| i64::try_from(line.groups).unwrap_or(i64::MAX)),
         Arc::new(BooleanArray::from(hidden)),
         texts(&list),
         texts(&|line| line.digest.clone()),
         numbers(&|line| line.table_version),
         texts(&|line| line.policy_version.clone()),
-        times(&|line| line.released_at),
+        times(&|line| Some(line.released_at)),
+        times(&|line| line.revised_at),
     ];
     RecordBatch::try_new(schema, columns).expect("columns are those of the schema")
 }
@@ -168,6 +177,14 @@ fn decode(batch: &RecordBatch) -> Result<Vec<Release>, Error> {
     let (statistics, hidden, digests, policies) =
         (texts("statistic")?, texts("hidden_groupings")?, texts("digest")?, texts(POLICY_VERSION)?);
     let (starts, ends, released) = (times(PERIOD_START)?, times(PERIOD_END)?, times(RELEASED_AT)?);
+    // A ledger from before there were revisions has none.
+    let revised = match batch.column_by_name(REVISED_AT) {
+        Some(_) => times(REVISED_AT)?,
+        None => {
+            let none = new_null_array(&timestamp(), batch.num_rows());
+            none.as_primitive::<TimestampMicrosecondType>().clone()
+        }
+    };
     let (groups, versions) = (numbers("groups")?, numbers("table_version")?);
     let millis =
         |column: &TimestampMicrosecondArray, row| Millis(column.value(row).div_euclid(1000));
@@ -185,6 +202,7 @@ fn decode(batch: &RecordBatch) -> Result<Vec<Release>, Error> {
                 table_version: versions.value(row),
                 policy_version: policies.value(row).to_owned(),
                 released_at: millis(&released, row),
+                revised_at: revised.is_valid(row).then(|| millis(&revised, row)),
             })
         })
         .collect()
@@ -235,6 +253,7 @@ mod tests {
             table_version: 7,
             policy_version: "v1".to_owned(),
             released_at: Millis(1),
+            revised_at: None,
         }
     }
 
@@ -246,6 +265,18 @@ mod tests {
         ledger.record(&[line("c")]).await.unwrap();
         assert_eq!(ledger.releases().await.unwrap(), [line("a"), line("b"), line("c")]);
         assert_eq!(releases(folder.path(), Some("b")).await.unwrap(), [line("b")]);
+    }
+
+    #[tokio::test]
+    async fn of_a_revised_period_the_last_line_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path()).await.unwrap();
+        let again = |at| Release { groups: 9, revised_at: Some(Millis(at)), ..line("a") };
+        ledger.record(&[line("a"), line("b")]).await.unwrap();
+        ledger.record(&[again(5)]).await.unwrap();
+        ledger.record(&[Release { groups: 8, ..again(6) }]).await.unwrap();
+        let stands = Release { groups: 8, ..again(6) };
+        assert_eq!(ledger.releases().await.unwrap(), [stands, line("b")]);
     }
 
     #[tokio::test]

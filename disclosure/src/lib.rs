@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod period;
 mod plan;
 mod release;
+mod revise;
 mod rounding;
 pub mod statistic;
 mod suppression;

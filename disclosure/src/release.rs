@@ -9,6 +9,7 @@
 //! as empty: history may be imported into it later. Which days have events is read from the table's list of files.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,20 +20,20 @@ use datafusion::common::ScalarValue;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::logical_expr::{ident, lit};
+use datafusion::logical_expr::{Expr, ident, lit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use deltalake::DeltaTable;
 use schemas::columns::timestamp;
 use schemas::model::{Package, Statistic};
 use schemas::time::Millis;
 
-use crate::compute::{HELD_ROWS_MAX, compute};
+use crate::compute::{HELD_ROWS_MAX, Outcome, compute};
 use crate::days::{Days, whole};
 use crate::error::Doing;
 use crate::ledger::{Ledger, Release, digest};
 use crate::period::{Period, next_to_close, touching};
 use crate::statistic::{
-    GROUPING, HIDDEN, PERIOD_START, POLICY_VERSION, RELEASED_AT, Spec, grouping_text,
+    GROUPING, HIDDEN, PERIOD_START, POLICY_VERSION, RELEASED_AT, REVISED_AT, Spec, grouping_text,
 };
 use crate::{Error, table};
 
@@ -72,10 +73,10 @@ pub struct Closing {
 
 /// Gate 2 at work: releases what the package declares from the events tables under one root.
 pub struct Disclosure {
-    package: Arc<Package>,
-    events_root: PathBuf,
-    statistics_root: PathBuf,
-    ledger_root: PathBuf,
+    pub(crate) package: Arc<Package>,
+    pub(crate) events_root: PathBuf,
+    pub(crate) statistics_root: PathBuf,
+    pub(crate) ledger_root: PathBuf,
     memory_bytes: usize,
     spill: Option<PathBuf>,
     /// Periods found without events, with the files they were looked for in: not looked at again until those
@@ -213,15 +214,8 @@ impl Disclosure {
     ) -> Result<Vec<Release>, Error> {
         let name = &spec.statistic.name;
         tracing::trace!(target: "quorate::moment", "worker compute");
-        let provider = table::rows(events, &spec.family.name).await?;
         let (mut lines, mut rows) = (Vec::new(), Vec::new());
-        let context = self.context(name)?;
-        let mut outcomes = Vec::new();
-        for some in days.together(due, HELD_ROWS_MAX) {
-            let (events, memory) = (Arc::clone(&provider), self.memory_bytes);
-            let some = compute(&context, events, &self.package, spec, some, now, memory).await?;
-            outcomes.extend(some);
-        }
+        let outcomes = self.outcomes(spec, events, days, due, now).await?;
         for (&period, outcome) in due.iter().zip(outcomes) {
             if outcome.empty {
                 self.remember_empty(spec.statistic, period, days);
@@ -236,6 +230,7 @@ impl Disclosure {
                 table_version: 0,
                 policy_version: self.package.version.clone(),
                 released_at: now,
+                revised_at: None,
             });
             rows.push(outcome.rows);
         }
@@ -249,6 +244,26 @@ impl Disclosure {
         Ok(lines)
     }
 
+    /// What becomes of each of `periods`, in order of time; `now` is written down as when it was released.
+    pub(crate) async fn outcomes(
+        &self,
+        spec: &Spec<'_>,
+        events: &DeltaTable,
+        days: &Days,
+        periods: &[Period],
+        now: Millis,
+    ) -> Result<Vec<Outcome>, Error> {
+        let provider = table::rows(events, &spec.family.name).await?;
+        let context = self.context(&spec.statistic.name)?;
+        let mut outcomes = Vec::with_capacity(periods.len());
+        for some in days.together(periods, HELD_ROWS_MAX) {
+            let (events, memory) = (Arc::clone(&provider), self.memory_bytes);
+            let some = compute(&context, events, &self.package, spec, some, now, memory).await?;
+            outcomes.extend(some);
+        }
+        Ok(outcomes)
+    }
+
     /// Of `due`, the periods whose rows a crash left without a line, as lines, and the others.
     async fn split_written(
         &self,
@@ -256,23 +271,10 @@ impl Disclosure {
         statistics: &DeltaTable,
         due: Vec<Period>,
     ) -> Result<(Vec<Release>, Vec<Period>), Error> {
-        let name = &spec.statistic.name;
-        let provider = table::rows(statistics, name).await?;
-        let micros = |period: &Period| {
-            lit(ScalarValue::TimestampMicrosecond(
-                Some(period.start.0.saturating_mul(1000)),
-                Some("UTC".into()),
-            ))
-        };
-        // A span and no list: a list of the hours of a year is taken apart by a function that calls itself for each.
         let (Some(first), Some(last)) = (due.first(), due.last()) else {
             return Ok((Vec::new(), due));
         };
-        let in_span = ident(PERIOD_START).between(micros(first), micros(last));
-        let context = self.context(name)?;
-        let rows = context.read_table(provider).and_then(|rows| rows.filter(in_span));
-        let rows = rows.map_err(failed(name))?.collect().await.map_err(failed(name))?;
-        let found = by_period(name, rows)?;
+        let found = self.stored(spec, statistics, first.start..=last.start).await?;
         let version = version(statistics);
         let (mut lines, mut others) = (Vec::new(), Vec::new());
         for period in due {
@@ -282,6 +284,23 @@ impl Disclosure {
             }
         }
         Ok((lines, others))
+    }
+
+    /// Rows of the statistic's table of the periods that begin in `starts`, by beginning.
+    pub(crate) async fn stored(
+        &self,
+        spec: &Spec<'_>,
+        statistics: &DeltaTable,
+        starts: RangeInclusive<Millis>,
+    ) -> Result<BTreeMap<Millis, Vec<RecordBatch>>, Error> {
+        let name = &spec.statistic.name;
+        let provider = table::rows(statistics, name).await?;
+        // A span and no list: a list of the hours of a year is taken apart by a function that calls itself for each.
+        let in_span = ident(PERIOD_START).between(micros(*starts.start()), micros(*starts.end()));
+        let context = self.context(name)?;
+        let rows = context.read_table(provider).and_then(|rows| rows.filter(in_span));
+        let rows = rows.map_err(failed(name))?.collect().await.map_err(failed(name))?;
+        by_period(name, rows)
     }
 
     fn context(&self, statistic: &str) -> Result<SessionContext, Error> {
@@ -313,7 +332,10 @@ impl Disclosure {
 }
 
 /// Writes lines to the ledger: from then on the periods are released.
-async fn record(ledger: &mut Ledger, lines: Vec<Release>) -> Result<Vec<Released>, Error> {
+pub(crate) async fn record(
+    ledger: &mut Ledger,
+    lines: Vec<Release>,
+) -> Result<Vec<Released>, Error> {
     if lines.is_empty() {
         return Ok(Vec::new());
     }
@@ -329,7 +351,13 @@ async fn record(ledger: &mut Ledger, lines: Vec<Release>) -> Result<Vec<Released
     Ok(lines.into_iter().map(released).collect())
 }
 
-fn version(table: &DeltaTable) -> i64 {
+/// A time as a value of a table's column.
+pub(crate) fn micros(time: Millis) -> Expr {
+    let micros = Some(time.0.saturating_mul(1000));
+    lit(ScalarValue::TimestampMicrosecond(micros, Some("UTC".into())))
+}
+
+pub(crate) fn version(table: &DeltaTable) -> i64 {
     table.version().and_then(|version| i64::try_from(version).ok()).unwrap_or(0)
 }
 
@@ -359,7 +387,7 @@ fn by_period(
 }
 
 /// The ledger's line for rows that are in the table already.
-fn line(
+pub(crate) fn line(
     spec: &Spec<'_>,
     period: Period,
     batches: &[RecordBatch],
@@ -369,12 +397,15 @@ fn line(
     // Each grouping holds every event of the period, so one without rows has nothing but hidden groups.
     let mut hidden: BTreeSet<String> =
         spec.statistic.by.iter().map(|grouping| grouping_text(spec.family, grouping)).collect();
-    let (mut policy_version, mut released_at) = (String::new(), Millis(0));
+    let (mut policy_version, mut released_at, mut revised_at) = (String::new(), Millis(0), None);
     for batch in batches {
         let flags = typed(name, batch, HIDDEN, &DataType::Boolean)?;
         let groupings = typed(name, batch, GROUPING, &DataType::Utf8)?;
         let policies = typed(name, batch, POLICY_VERSION, &DataType::Utf8)?;
         let times = typed(name, batch, RELEASED_AT, &timestamp())?;
+        let revised =
+            batch.column_by_name(REVISED_AT).map(|_| typed(name, batch, REVISED_AT, &timestamp()));
+        let revised = revised.transpose()?;
         for row in 0..batch.num_rows() {
             if !flags.as_boolean().value(row) {
                 hidden.remove(groupings.as_string::<i32>().value(row));
@@ -382,6 +413,11 @@ fn line(
             policies.as_string::<i32>().value(row).clone_into(&mut policy_version);
             let micros = times.as_primitive::<TimestampMicrosecondType>().value(row);
             released_at = Millis(micros.div_euclid(1000));
+            let revised = revised.as_ref().filter(|revised| revised.is_valid(row));
+            revised_at = revised.map(|revised| {
+                let micros = revised.as_primitive::<TimestampMicrosecondType>().value(row);
+                Millis(micros.div_euclid(1000))
+            });
         }
     }
     Ok(Release {
@@ -393,6 +429,7 @@ fn line(
         table_version,
         policy_version,
         released_at,
+        revised_at,
     })
 }
 

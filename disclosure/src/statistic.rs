@@ -29,8 +29,11 @@ pub const MIN_CONTRIBUTORS: &str = "min_contributors";
 pub const ROUNDING: &str = "rounding";
 /// Version of the policy package that it was computed by (`Utf8`).
 pub const POLICY_VERSION: &str = "policy_version";
-/// When it was computed (`Timestamp`, microseconds, UTC).
+/// When its period was released (`Timestamp`, microseconds, UTC).
 pub const RELEASED_AT: &str = "released_at";
+/// When it was computed again because a replay had changed events of its period (`Timestamp`, microseconds, UTC); null if
+/// it never was.
+pub const REVISED_AT: &str = "revised_at";
 
 /// The columns that every statistic's table has; no dimension or measure may have one of these names.
 pub const FIXED: &[&str] = &[
@@ -44,6 +47,7 @@ pub const FIXED: &[&str] = &[
     ROUNDING,
     POLICY_VERSION,
     RELEASED_AT,
+    REVISED_AT,
 ];
 
 /// The text of a grouping in [`GROUPING`].
@@ -93,6 +97,7 @@ pub fn table_schema(statistic: &Statistic, family: &Family) -> SchemaRef {
         Column::new(ROUNDING, DataType::Int64, false),
         Column::new(POLICY_VERSION, DataType::Utf8, false),
         Column::new(RELEASED_AT, timestamp(), false),
+        Column::new(REVISED_AT, timestamp(), true),
     ]);
     Arc::new(Schema::new(columns))
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::logical_expr::Expr;
 use deltalake::DeltaTable;
 use deltalake::DeltaTableError;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::{CommitConflictError, CommitProperties, TransactionError};
 use deltalake::kernel::{StructType, Transaction};
-use deltalake::operations::write::SchemaMode;
+use deltalake::operations::write::{SchemaMode, WriteBuilder};
 use deltalake::protocol::SaveMode;
 use url::Url;
 
@@ -95,6 +96,31 @@ pub(crate) async fn append(
     name: &str,
     batch: RecordBatch,
 ) -> Result<DeltaTable, Error> {
+    let write = table.clone().write([batch.clone()]).with_save_mode(SaveMode::Append);
+    commit(table, name, &batch, write).await
+}
+
+/// Puts `batch`, whose rows are all among them, in place of the rows of which `gone` holds; otherwise as [`append`].
+///
+/// # Errors
+///
+/// [`Error::Fenced`], or [`Error::Store`].
+pub(crate) async fn replace(
+    table: &DeltaTable,
+    name: &str,
+    batch: RecordBatch,
+    gone: Expr,
+) -> Result<DeltaTable, Error> {
+    let write = table.clone().write([batch.clone()]).with_save_mode(SaveMode::Overwrite);
+    commit(table, name, &batch, write.with_replace_where(gone)).await
+}
+
+async fn commit(
+    table: &DeltaTable,
+    name: &str,
+    batch: &RecordBatch,
+    mut write: WriteBuilder,
+) -> Result<DeltaTable, Error> {
     const RELEASER: &str = "releaser";
     let store = Error::store(name);
     let snapshot = table.snapshot().map_err(&store)?;
@@ -104,11 +130,7 @@ pub(crate) async fn append(
     let grows = batch.schema().fields().iter().any(|column| known.index_of(column.name()).is_err());
     let commit =
         CommitProperties::default().with_application_transaction(Transaction::new(RELEASER, next));
-    let mut write = table
-        .clone()
-        .write([batch])
-        .with_save_mode(SaveMode::Append)
-        .with_commit_properties(commit);
+    write = write.with_commit_properties(commit);
     if grows {
         write = write.with_schema_mode(SchemaMode::Merge);
     }

@@ -39,4 +39,7 @@ pub struct Answer {
     /// Beginnings of the periods asked for in which something of the grouping is hidden, in order, also of those
     /// without a row; none for SQL, whose answers have no grouping.
     pub hidden_in: Option<Vec<Millis>>,
+    /// Beginnings of the periods asked for that were computed again after they had been released, in order; none for SQL,
+    /// whose rows say it (`revised_at`).
+    pub revised_in: Option<Vec<Millis>>,
 }

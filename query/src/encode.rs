@@ -28,7 +28,8 @@ const PRIVACY: &str = "privacy";
 /// A format of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// `application/json`: one object, `{"complete_until", "privacy", "hidden_in": [..], "rows": [{..}, ..]}`.
+    /// `application/json`: one object, `{"complete_until", "privacy", "hidden_in": [..], "revised_in": [..],
+    /// "rows": [{..}, ..]}`.
     Json,
     /// `text/csv`: a line of names, then one a row; nulls are empty.
     Csv,
@@ -56,6 +57,8 @@ struct Envelope<'a> {
     privacy: &'a Privacy,
     #[serde(skip_serializing_if = "Option::is_none")]
     hidden_in: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revised_in: Option<Vec<String>>,
 }
 
 impl Format {
@@ -136,8 +139,13 @@ fn encode_json(answer: &Answer, complete_until: Option<String>) -> Result<Vec<u8
     let rows = rows.into_inner();
     // As rows write the beginnings of their periods, so that the two can be compared as texts.
     let start = |time: &Millis| time.to_string().replace(".000Z", "Z");
-    let hidden_in = answer.hidden_in.as_ref().map(|times| times.iter().map(start).collect());
-    let envelope = Envelope { complete_until, privacy: &answer.privacy, hidden_in };
+    let starts = |times: &Vec<Millis>| times.iter().map(start).collect();
+    let envelope = Envelope {
+        complete_until,
+        privacy: &answer.privacy,
+        hidden_in: answer.hidden_in.as_ref().map(starts),
+        revised_in: answer.revised_in.as_ref().map(starts),
+    };
     let mut whole = json(&envelope).into_bytes();
     // The rows are JSON already, and may be many: they are put into the object as they are.
     whole.pop();

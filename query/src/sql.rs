@@ -81,6 +81,7 @@ impl Statistics {
             complete_until: ends.and_then(|ends| ends.into_iter().min()),
             privacy: privacy(of, hidden),
             hidden_in: None,
+            revised_in: None,
         })
     }
 }

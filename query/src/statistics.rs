@@ -91,11 +91,13 @@ impl Statistics {
         let (rows, mut hidden_in) = self.rows(&resolved).await?;
         let grouping = resolved.grouping_text();
         // Of a period all of whose groups are hidden there is no row to say so, only a line of the ledger.
-        let hidden = released.clone().filter(|release| release.hidden.contains(&grouping));
-        let asked = hidden
-            .map(|release| release.period.start)
-            .filter(|start| resolved.between.is_none_or(|(from, to)| (from..to).contains(start)));
-        hidden_in.extend(asked);
+        let asked = released.clone().filter(|release| {
+            resolved.between.is_none_or(|(from, to)| (from..to).contains(&release.period.start))
+        });
+        let hidden = asked.clone().filter(|release| release.hidden.contains(&grouping));
+        hidden_in.extend(hidden.map(|release| release.period.start));
+        let revised = asked.filter(|release| release.revised_at.is_some());
+        let revised_in = revised.map(|release| release.period.start).collect();
         Ok(Answer {
             rows,
             by: resolved.by(),
@@ -103,6 +105,7 @@ impl Statistics {
             complete_until: complete_until(released),
             privacy: privacy([resolved.statistic], !hidden_in.is_empty()),
             hidden_in: Some(hidden_in.into_iter().collect()),
+            revised_in: Some(revised_in),
         })
     }
 

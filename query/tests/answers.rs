@@ -93,6 +93,26 @@ async fn an_answer_names_the_periods_in_which_something_is_hidden() {
 }
 
 #[tokio::test]
+async fn an_answer_names_the_periods_that_were_revised() {
+    let store = store().await;
+    let statistics = statistics(&store);
+    let revised_in = async |request: &str| {
+        let request = serde_json::from_str(request).unwrap();
+        statistics.answer(&request).await.unwrap().revised_in.unwrap()
+    };
+    let all = r#"{"from": "active_devices"}"#;
+    assert!(revised_in(all).await.is_empty());
+    let more: Vec<Row> =
+        (900..910).map(|device| Row::new("2024-05-15T11:00:00Z", device)).collect();
+    store.add(&more).await;
+    let (from, to) = (at("2024-05-15"), at("2024-05-16"));
+    store.disclosure().revise(from..to, at("2024-05-18")).await.unwrap();
+    assert_eq!(revised_in(all).await, [from]);
+    let second = r#"{"from": "active_devices", "between": ["2024-05-16", "2024-05-17"]}"#;
+    assert!(revised_in(second).await.is_empty(), "nothing of the 15th was asked for");
+}
+
+#[tokio::test]
 async fn the_ledger_is_read_again_when_somebody_appends_to_it() {
     let store = store().await;
     let statistics = statistics(&store);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
+use disclosure::Released;
 use indicatif::{ProgressBar, ProgressStyle};
 use schemas::Millis;
 use schemas::time::HOUR_MS;
@@ -100,7 +101,7 @@ fn progress_bar() -> ProgressBar {
 }
 
 fn report(options: &Options, replayed: &Replayed) -> String {
-    let Replayed { frames, resumed, destroyed, unreadable, damaged, expired, differences } =
+    let Replayed { frames, resumed, destroyed, unreadable, damaged, expired, revised, differences } =
         replayed;
     let done = match &options.target {
         Target::Nowhere => "compared, nothing was changed",
@@ -127,8 +128,12 @@ fn report(options: &Options, replayed: &Replayed) -> String {
     let changed = differences.values().any(|difference| !difference.is_none());
     if changed && options.target == Target::Tables {
         text.push_str(
-            "\nPeriods released before keep their numbers; those still open count the new rows.\n",
+            "\nPeriods still open count the new rows. Those released before are computed again as long as all their \
+             rows live, and keep their numbers after that.\n",
         );
+    }
+    if !revised.is_empty() {
+        text.push_str(&format!("\n{}", table(&periods(revised))));
     }
     text
 }
@@ -142,6 +147,15 @@ fn rows<'a>(differences: impl Iterator<Item = (&'a String, &'a Difference)>) -> 
         lines.push(line);
     }
     table(&lines)
+}
+
+fn periods(revised: &[Released]) -> Vec<Vec<String>> {
+    let heading = ["revised statistic", "period", "groups"];
+    let lines = revised.iter().map(|released| {
+        let (name, start) = (released.statistic.clone(), released.period_start.to_string());
+        vec![name, start, released.groups.to_string()]
+    });
+    std::iter::once(heading.map(str::to_owned).to_vec()).chain(lines).collect()
 }
 
 fn fields<'a>(differences: impl Iterator<Item = (&'a String, &'a Difference)>) -> String {

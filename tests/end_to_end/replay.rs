@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use arrow::util::pretty::pretty_format_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::support::place::Place;
+use crate::support::http;
+use crate::support::place::{ORIGIN, Place, SITE};
 use crate::support::search;
 
 /// Events of 97 devices, 50 a request, so that each request is a frame of its own; durations of 1,250 ms.
@@ -162,4 +163,71 @@ fn a_changed_policy_changes_its_field_and_nothing_else() {
     assert_eq!(books["stored"], EVENTS + 30, "outcomes stand");
     assert_eq!(books["replayed_changed"], EVENTS, "each row once, however often it was killed");
     assert_eq!(books["duplicate"], 100);
+}
+
+/// A page that 12 visitors saw yesterday, as the released statistic has it: path, visitors, whether it was revised.
+fn pages(place: &Place) -> Vec<String> {
+    let asked = "select page, visitors, revised_at is not null as revised from visitors \
+                 where grouping = 'page' order by page";
+    // Before the first release there is no such table.
+    let output = place.command(&["sql", asked]).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = printed.lines().filter(|line| line.contains('/'));
+    lines
+        .map(|line| {
+            line.split_whitespace().filter(|word| *word != "|").collect::<Vec<_>>().join(" ")
+        })
+        .collect()
+}
+
+#[test]
+fn what_was_released_is_computed_again_and_marked() {
+    let place = Place::new();
+    let service = place.start_with(&["run", "--ahead", "0minutes"], &[]);
+    for visitor in 0..12 {
+        let address = format!("198.51.100.{visitor}");
+        let headers = [
+            ("Origin", ORIGIN),
+            ("Content-Type", "application/json"),
+            ("X-Forwarded-For", &*address),
+            (
+                "User-Agent",
+                "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            ),
+        ];
+        let url = format!("{ORIGIN}/people/anna");
+        let event =
+            serde_json::json!({ "type": "web", "site": SITE, "name": "pageview", "url": url });
+        let body = event.to_string();
+        let posted = http::send(service.events, "POST", "/v1/events", &headers, body.as_bytes());
+        assert_eq!(posted.status, 202, "{}", posted.body());
+    }
+    service.stop();
+    let service = place.start_with(&["run", "--ahead", "30hours"], &[]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while pages(&place).is_empty() {
+        assert!(Instant::now() < deadline, "the day is not released");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    service.stop();
+    assert_eq!(pages(&place), ["/people/anna 10 false"]);
+
+    let same = place.print(&arguments(&[]));
+    assert!(!same.contains("revised"), "{same}");
+    let file = place.home().join("policy/web.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(r#"["/blog/:article","#));
+    std::fs::write(
+        &file,
+        text.replace(r#"["/blog/:article","#, r#"["/people/:name", "/blog/:article","#),
+    )
+    .unwrap();
+    let would = place.print(&arguments(&["--dry-run"]));
+    assert_eq!(cells(&would, &["web", "page"]), [0, 0, 12], "{would}");
+    assert_eq!(pages(&place), ["/people/anna 10 false"]);
+    let said = place.print(&arguments(&[]));
+    assert!(said.contains("revised statistic"), "{said}");
+    assert_eq!(pages(&place), ["/people/:name 10 true"]);
+    let again = place.print(&arguments(&[]));
+    assert!(!again.contains("revised statistic"), "{again}");
 }

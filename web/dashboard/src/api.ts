@@ -58,6 +58,8 @@ export interface Answer {
   rows: Row[];
   /** Beginnings of the periods in which something of the grouping is hidden, also of those without a row. */
   hidden_in: string[];
+  /** Beginnings of the periods that were computed again after they had been released. */
+  revised_in: string[];
 }
 
 /** A question in the words of `statistics.toml`. */

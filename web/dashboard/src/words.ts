@@ -130,6 +130,13 @@ export function protection(privacy: Privacy, who: string): string {
   return [privacy.mechanism, ...parameters, privacy.note].join(" · ");
 }
 
+/** Which of the periods shown were computed again, or null if none was: "revised after a replay: 2 of 90 days". */
+export function revised(revisedIn: string[], span: { from: number; to: number }, periods: number, all: string): string | null {
+  const starts = revisedIn.map((start) => Date.parse(start));
+  const count = starts.filter((start) => start >= span.from && start < span.to).length;
+  return count === 0 ? null : `revised after a replay: ${count} of ${periods} ${all}`;
+}
+
 /** What keeps a group from being shown: "fewer than 10 devices". */
 export function few({ min_contributors }: Privacy, who: string): string {
   return min_contributors === undefined ? `too few ${who}` : `fewer than ${min_contributors} ${who}`;

@@ -84,6 +84,13 @@ test("intervals are read where the mechanism gives them", () => {
   assert.deepEqual([groups[0].points[0].low, groups[0].points[0].high], [44, 56]);
 });
 
+test("of the periods shown those that were revised are told", () => {
+  const span = { from: Date.parse("2026-11-18"), to: Date.parse("2026-11-22") };
+  const starts = ["2026-11-17T00:00:00Z", "2026-11-18T00:00:00Z", "2026-11-21T00:00:00Z", "2026-11-22T00:00:00Z"];
+  assert.equal(words.revised(starts, span, 4, "days"), "revised after a replay: 2 of 4 days");
+  assert.equal(words.revised([], span, 4, "days"), null);
+});
+
 test("numbers in their units, and names as people say them", () => {
   const column = (name, measure, field = null, unit = null) => ({ name, measure, field, unit, about: null });
   const share = column("share_error_present", "share", "error", "share");

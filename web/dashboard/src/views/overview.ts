@@ -47,7 +47,7 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
   const draw = (answer: Answer) => {
     const found = picture(answer, by, measure.name, span);
     const [first] = found.groups;
-    const foot = [notes(statistic, answer.privacy, who)];
+    const foot = [notes(statistic, answer.privacy, who, words.revised(answer.revised_in, span, found.periods, all))];
     if (!first) return [h("p", { class: "about" }, nothing(answer, found, statistic)), foot];
     if (by.length > 0) {
       // What has no value of any dimension says least, and is often the largest: it is on the statistic's own page.
@@ -96,9 +96,9 @@ function card(statistic: Statistic, place: Place, failed: (error: unknown) => vo
   return article;
 }
 
-function notes(statistic: Statistic, privacy: Privacy, who: string): Node {
+function notes(statistic: Statistic, privacy: Privacy, who: string, revised: string | null): Node {
   const until = statistic.complete_until && time.moment(Date.parse(statistic.complete_until));
   const closes = statistic.closes_at && `the next ${time.periods(statistic.every, 1)} closes ${time.distance(Date.parse(statistic.closes_at), Date.now())}`;
   const when = [until && `complete until ${until}`, closes].filter(Boolean).join(" · ");
-  return h("div", { class: "foot" }, h("p", { class: "badge" }, words.protection(privacy, who)), h("p", {}, words.sentence(when)));
+  return h("div", { class: "foot" }, h("p", { class: "badge" }, [words.protection(privacy, who), revised].filter(Boolean).join(" · ")), h("p", {}, words.sentence(when)));
 }

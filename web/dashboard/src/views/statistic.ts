@@ -81,7 +81,8 @@ function content(all: Content): Child {
   const chosen = found.groups.find(({ key }) => key === view.only);
   const shown = chosen ? [chosen] : found.groups.slice(0, LINES);
   const lines = shown.map((group, index) => ({ label: name(group), group, colour: `var(--line-${chosen ? 1 : index + 1})` }));
-  const protection = h("p", { class: "badge" }, words.protection(answer.privacy, who));
+  const revised = words.revised(answer.revised_in, span, found.periods, time.periods(own.every, 2));
+  const protection = h("p", { class: "badge" }, [words.protection(answer.privacy, who), revised].filter(Boolean).join(" · "));
   if (lines.length === 0)
     return [h("p", { class: "empty" }, nothing(answer, found, own)), protection, elsewhere(all, null)];
 
