@@ -62,7 +62,7 @@ impl Kafka {
         let kafka = Self { bootstrap, brokers, secure, guarded: Some(guarded) };
         // None is up before most are there.
         (0..kafka.brokers.len()).for_each(|index| kafka.launch(index));
-        (0..kafka.brokers.len()).for_each(|index| kafka.wait(index));
+        (0..kafka.brokers.len()).for_each(|index| kafka.wait_until_up(index));
         kafka
     }
 
@@ -141,7 +141,7 @@ impl Kafka {
     pub fn restart(&self, broker: usize) {
         self.kill(broker);
         self.launch(broker);
-        self.wait(broker);
+        self.wait_until_up(broker);
     }
 
     /// Starts a dead broker and does not wait for it.
@@ -172,8 +172,8 @@ impl Kafka {
         self.guarded.as_ref().map(|guarded| guarded.keep().to_owned())
     }
 
-    /// Waits until a broker takes requests.
-    fn wait(&self, broker: usize) {
+    /// Waits until a broker that was launched takes requests.
+    pub fn wait_until_up(&self, broker: usize) {
         let mut process = self.process(broker);
         process.as_mut().expect("just started").wait_until(|said| said.contains(STARTED));
     }

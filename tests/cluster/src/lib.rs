@@ -33,6 +33,7 @@ mod s3;
 mod secure;
 
 pub use kafka::{Kafka, Options};
+pub use ports::free as free_ports;
 pub use proxy::Proxy;
 pub use s3::S3;
 

@@ -10,8 +10,9 @@ const COUNT: u32 = 17_000;
 
 static TAKEN: AtomicU32 = AtomicU32::new(0);
 
-/// That many ports of 127.0.0.1 on which nobody listens.
-pub(crate) fn free(count: usize) -> Vec<u16> {
+/// That many ports of 127.0.0.1 on which nobody listens, and that the system gives to no outgoing connection.
+#[must_use]
+pub fn free(count: usize) -> Vec<u16> {
     // Processes that run at the same time begin to look at different places.
     let start = std::process::id().wrapping_mul(61);
     let tries = std::iter::repeat_with(|| TAKEN.fetch_add(1, Ordering::Relaxed));
