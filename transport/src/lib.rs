@@ -8,6 +8,8 @@
 
 pub mod conformance;
 pub mod embedded;
+#[cfg(test)]
+mod frames;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod log;

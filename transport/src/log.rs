@@ -74,9 +74,10 @@ pub trait Log: Send + Sync {
         bytes_max: usize,
     ) -> Result<Vec<(Position, Sealed)>, LogError>;
 
-    /// Puts frames in the place of others, at the same positions of `partition`, all of them or none; returns once they
-    /// would survive a crash, and counts them. Where no frame is any more, none is put. A reader finds the old frame or
-    /// the new one.
+    /// Puts frames in the place of others, at the same positions of `partition`; returns once they would survive a crash,
+    /// and counts them. Where no frame is any more, none is put. A reader finds the old frame or the new one.
+    ///
+    /// After a failure or a crash some may be in their place and others not: it is done again, and may be.
     ///
     /// What storage keeps of the old bytes is not wiped: whoever wants them gone destroys their key afterwards.
     ///
@@ -88,6 +89,23 @@ pub trait Log: Send + Sync {
         partition: Partition,
         frames: Vec<(Position, Sealed)>,
     ) -> Result<u64, LogError>;
+
+    /// The frame that is in the place of the one that was appended at `position`, by the newest that can be known.
+    ///
+    /// For who read a frame whose key is destroyed: it may have been sealed again since it was read, or fetched to be read.
+    /// Only if what this gives cannot be opened either did it expire. None if nothing took its place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::read`].
+    async fn replaced(
+        &self,
+        partition: Partition,
+        position: Position,
+    ) -> Result<Option<Sealed>, LogError> {
+        let found = self.read(partition, position, 0).await?.into_iter().next();
+        Ok(found.filter(|(at, _)| *at == position).map(|(_, frame)| frame))
+    }
 
     /// The position that the next frame of `partition` has at least: reading from it gives nothing yet.
     ///
@@ -101,7 +119,7 @@ pub trait Log: Send + Sync {
     async fn appended(&self);
 
     /// Removes every frame sealed in `hour` (hours since 1970) or before, and tells how many. Frames that share
-    /// their storage with those of a later hour stay until that hour goes.
+    /// their storage with those of a later hour, or lie behind one, may stay until that hour goes.
     ///
     /// # Errors
     ///

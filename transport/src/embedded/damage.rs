@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::tests::{HOUR, frames, open};
+use super::tests::{HOUR, open};
 use super::*;
+use crate::frames;
 
 const FRAMES: u64 = 300;
 const LATER: u64 = 20;

@@ -31,6 +31,10 @@ impl ConsumerContext for Told {}
 
 /// A line of librdkafka: of brokers, topics and protocol, never of what messages hold.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
+    // Every client is given the properties of all kinds of clients, and says of each that is not for it.
+    if facility == "CONFWARN" {
+        return;
+    }
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert

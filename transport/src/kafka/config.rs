@@ -48,12 +48,12 @@ const DEFAULTS: [(&str, &str); 10] = [
     ("log.connection.close", "false"),
 ];
 
-/// How to reach Kafka, and the topics of the log.
+/// How to reach Kafka, and the topics of the log. Without `Debug`: properties may hold secrets.
 #[derive(Clone)]
 pub struct KafkaConfig {
     /// Topics are `<prefix>.raw` and `<prefix>.replaced`, groups `<prefix>.worker` and `<prefix>.log`.
     pub prefix: String,
-    /// librdkafka's properties, for every client. They may hold secrets.
+    /// librdkafka's properties, for every client.
     pub properties: BTreeMap<String, String>,
     /// Partitions of the log, fixed for its life.
     pub partitions: u16,
@@ -61,7 +61,7 @@ pub struct KafkaConfig {
     pub replication: i16,
     /// Bytes of frames that may wait for brokers; beyond it appends fail and may be tried again.
     pub buffer_bytes: u64,
-    /// Largest frame.
+    /// Largest frame: what ingest sends out at, and one event more.
     pub frame_bytes_max: usize,
     /// For how long frames may live at most, in milliseconds: topics keep them longer.
     pub raw_retention_max_ms: i64,
@@ -113,6 +113,12 @@ impl KafkaConfig {
     #[must_use]
     pub fn anchor_group(&self) -> String {
         format!("{}.log", self.prefix)
+    }
+
+    /// The file, beside the key ring, that tells the log's id.
+    #[must_use]
+    pub fn identity_file(&self) -> String {
+        format!("{}.log-id", self.prefix)
     }
 
     /// The largest message that brokers and client have to take.

@@ -5,9 +5,19 @@
 
 mod client;
 mod config;
+mod identity;
+mod log;
 mod membership;
+mod producer;
 mod reader;
+mod replaced;
+pub mod topics;
 
 pub use config::{ConfigError, KafkaConfig};
+pub use identity::Adopt;
+pub use log::KafkaLog;
 pub use membership::{Assignment, Membership, RELEASE_MAX};
 pub use reader::{Chunk, Record, TopicReader};
+
+#[cfg(test)]
+mod tests;

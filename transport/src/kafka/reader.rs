@@ -194,6 +194,12 @@ impl TopicReader {
         .await
     }
 
+    /// The oldest position of `partition` that is still there, and the one behind its last record.
+    pub(super) async fn both_ends(&self, partition: u16) -> Result<(u64, u64), LogError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.watermarks(partition)).await
+    }
+
     /// The first position of each partition whose record is of `time_ms` (milliseconds since 1970) or later, and the
     /// end where there is none.
     ///
