@@ -6,6 +6,7 @@
 mod client;
 mod config;
 mod identity;
+mod lag;
 mod log;
 mod membership;
 mod producer;
@@ -15,6 +16,7 @@ pub mod topics;
 
 pub use config::{ConfigError, KafkaConfig};
 pub use identity::Adopt;
+pub use lag::committed;
 pub use log::KafkaLog;
 pub use membership::{Assignment, Membership, RELEASE_MAX};
 pub use reader::{Chunk, Record, TopicReader};

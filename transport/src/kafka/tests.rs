@@ -1,13 +1,13 @@
 //! Against Apache Kafka.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anonymizer::Folder;
 use rdkafka::admin::{AdminOptions, NewPartitions};
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::*;
 use crate::frames::Sealer;
@@ -254,3 +254,5 @@ async fn nothing_finer_than_the_hour_is_in_a_record() {
     assert_eq!(log.at_time(start + 1).await.expect("times")[&0], 1);
     assert_eq!(log.at_time(start - 1).await.expect("times"), [(0, 0), (1, 0)].into());
 }
+
+mod clients;
