@@ -404,6 +404,12 @@ impl Config {
         self.data.join("index")
     }
 
+    /// Folder of data files on their way to the tables; emptied at start.
+    #[must_use]
+    pub fn staging_dir(&self) -> PathBuf {
+        self.data.join("staging")
+    }
+
     /// Folder of files that do not outlive the process; emptied at start.
     #[must_use]
     pub fn spill_dir(&self) -> PathBuf {

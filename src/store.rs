@@ -248,8 +248,9 @@ fn open_log(config: &Config) -> anyhow::Result<EmbeddedLog> {
 /// Opens the tables, and checks that they were filled from this log and no further than it goes.
 async fn open_sink(config: &Config, package: &Arc<Package>, log: &dyn Log) -> anyhow::Result<Sink> {
     let sink_config = sink::SinkConfig {
-        root: config.tables_dir().to_owned(),
+        root: config.tables_dir().into(),
         index: config.index_dir(),
+        staging: config.staging_dir(),
         commit_bytes: config.sink.commit_bytes,
         row_group_rows: config.sink.row_group_rows,
     };

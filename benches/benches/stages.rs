@@ -230,7 +230,8 @@ fn operators(criterion: &mut Criterion) {
 
 fn open_sink(runtime: &Runtime, package: &Arc<Package>, folder: &Path) -> Sink {
     let config = SinkConfig {
-        root: folder.join("data"),
+        root: folder.join("data").into(),
+        staging: folder.join("staging"),
         index: folder.join("index"),
         commit_bytes: 64 << 20,
         row_group_rows: 128 << 10,

@@ -73,7 +73,7 @@ pub(crate) fn rewrite(
         let mut lot = ChaCha8Rng::from_seed(seed);
         let mut batches = Vec::new();
         for file in files {
-            for batch in files::read(table.name(), &table.dir().join(&file.path), None)? {
+            for batch in table.read(&file.path, None)? {
                 let batch = batch.map_err(SinkError::arrow(table.name()))?;
                 let batch = files::align(table.name(), &batch, &shape.schema)?;
                 let drawn = (0..batch.num_rows())

@@ -10,13 +10,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use schemas::Millis;
+use storage::Root;
 
 use crate::erase::{Contributors, Erased};
 use crate::error::SinkError;
-use crate::files::sync_folder;
 use crate::life::{self, Life};
 use crate::rewrite;
-use crate::table::{Change, Table};
+use crate::table::{Change, Home, Table};
 
 /// The file, below the root.
 const LIST: &str = "beside.txt";
@@ -25,12 +25,14 @@ const OWNER: &str = "STORE";
 /// The application by which the log of such a table gets an entry behind the one that removes files.
 const WIPED: &str = "wiped";
 
-/// Remembers a folder, given by its whole path: from now on whoever maintains or erases below `root` does so there too.
+/// Remembers a folder, given by its whole path: from now on whoever maintains or erases below `root` does so there too. The
+/// tables of `root` have to be in a folder of this machine: on another one nobody would reach that folder.
 ///
 /// # Errors
 ///
-/// [`SinkError::Io`]; a path that is no text, or has a line end in it, cannot be kept.
-pub fn keep_beside(root: &Path, folder: &Path) -> Result<(), SinkError> {
+/// [`SinkError::Elsewhere`], [`SinkError::Io`]; a path that is no text, or has a line end in it, cannot be kept.
+pub fn keep_beside(root: &Root, folder: &Path) -> Result<(), SinkError> {
+    let root = root.as_folder().ok_or(SinkError::Elsewhere)?;
     let list = root.join(LIST);
     let plain = folder.to_str().filter(|path| !path.contains('\n'));
     let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidFilename);
@@ -48,7 +50,7 @@ pub fn keep_beside(root: &Path, folder: &Path) -> Result<(), SinkError> {
         file.sync_all()
     };
     append().map_err(SinkError::io("write", &list))?;
-    sync_folder(root)
+    Root::folder(root).sync_folder("").map_err(SinkError::io("write", root))
 }
 
 fn folders(root: &Path) -> Result<Vec<PathBuf>, SinkError> {
@@ -61,7 +63,8 @@ fn folders(root: &Path) -> Result<Vec<PathBuf>, SinkError> {
 }
 
 /// Every table of events in these folders, as it is now.
-pub(crate) async fn tables(root: &Path) -> Result<Vec<(Table, Life)>, SinkError> {
+pub(crate) async fn tables(home: Home<'_>) -> Result<Vec<(Table, Life)>, SinkError> {
+    let Some(root) = home.root.as_folder() else { return Ok(Vec::new()) };
     let mut tables = Vec::new();
     for folder in folders(root)? {
         if !folder.join("events").is_dir() {
@@ -70,7 +73,8 @@ pub(crate) async fn tables(root: &Path) -> Result<Vec<(Table, Life)>, SinkError>
         let owner = root.canonicalize().map_err(SinkError::io("find", root))?;
         let named = std::fs::read(folder.join(OWNER)).unwrap_or_default();
         if named == owner.as_os_str().as_encoded_bytes() {
-            tables.extend(life::tables(&folder, |_| true).await?);
+            let home = Home { root: &folder.clone().into(), ..home };
+            tables.extend(life::tables(home, |_| true).await?);
         } else {
             let folder = folder.display();
             tracing::warn!(%folder, "replayed rows are of another data folder, and left alone");
@@ -81,13 +85,13 @@ pub(crate) async fn tables(root: &Path) -> Result<Vec<(Table, Life)>, SinkError>
 
 /// Erases contributors from the tables of that name in these folders.
 pub(crate) async fn erase(
-    root: &Path,
+    home: Home<'_>,
     name: &str,
     contributors: &HashSet<[u8; 16]>,
     time: Millis,
 ) -> Result<Erased, SinkError> {
     let mut erased = Erased::default();
-    for (mut table, _) in tables(root).await? {
+    for (mut table, _) in tables(home).await? {
         if **table.name() != *name {
             continue;
         }
@@ -103,7 +107,7 @@ pub(crate) async fn erase(
             table.commit(Change { positions, time, ..Change::default() }).await?;
             table.checkpoint().await?;
         }
-        table.sweep(std::iter::empty())?;
+        table.sweep()?;
     }
     Ok(erased)
 }

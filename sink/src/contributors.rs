@@ -6,7 +6,6 @@ use arrow::array::AsArray;
 use schemas::columns;
 
 use crate::error::SinkError;
-use crate::files;
 use crate::sink::Sink;
 
 impl Sink {
@@ -25,8 +24,7 @@ impl Sink {
         let damaged = || SinkError::damaged(table.name(), "a row");
         let mut found = HashMap::new();
         for file in table.files() {
-            let path = table.dir().join(&file.path);
-            for rows in files::read(table.name(), &path, Some(&[columns::CONTRIBUTOR]))? {
+            for rows in table.read(&file.path, Some(&[columns::CONTRIBUTOR]))? {
                 let rows = rows.map_err(SinkError::arrow(table.name()))?;
                 let own = rows.column_by_name(columns::CONTRIBUTOR).ok_or_else(damaged)?;
                 let own = own.as_binary_opt::<i32>().ok_or_else(damaged)?;

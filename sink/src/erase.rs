@@ -72,7 +72,7 @@ impl Sink {
         }
         let name = self.families[family].table.name().to_string();
         let time = now.truncate(self.package.families[family].grain_ms.max(1));
-        let elsewhere = beside::erase(self.root(), &name, contributors, time).await?;
+        let elsewhere = beside::erase(self.home(), &name, contributors, time).await?;
         erased.rows += elsewhere.rows;
         erased.files += elsewhere.files;
         // Even if there was nothing to do: an earlier attempt may have ended here.

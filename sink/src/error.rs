@@ -100,6 +100,9 @@ pub enum SinkError {
         /// The file.
         path: PathBuf,
     },
+    /// Tables beside those of an object store would be out of reach of who maintains those, on whatever machine.
+    #[error("tables beside others need those in a folder; these are in an object store")]
+    Elsewhere,
     /// A data file could not be encoded or decoded.
     #[error("a data file of table {table} could not be read or written")]
     Parquet {

@@ -68,8 +68,10 @@ impl Label {
 /// A finished file that no commit has named yet.
 #[derive(Clone, Debug)]
 pub(crate) struct DataFile {
-    /// Below the table's folder, with `/`.
+    /// Below the table's root, with `/`; once it is published.
     pub(crate) path: String,
+    /// Where it is until then.
+    pub(crate) staged: PathBuf,
     /// The partition, if the table has any.
     pub(crate) day: Option<i32>,
     pub(crate) epoch: i32,
@@ -82,19 +84,19 @@ pub(crate) struct DataFile {
 pub(crate) struct Shape {
     /// The table, for errors.
     pub(crate) table: Arc<str>,
-    /// The table's folder.
-    pub(crate) dir: PathBuf,
+    /// Where files are written.
+    staging: PathBuf,
     /// Columns inside the files: all but the partition column.
     pub(crate) schema: SchemaRef,
     properties: WriterProperties,
 }
 
 impl Shape {
-    pub(crate) fn new(table: &str, dir: &Path, schema: &Schema, row_group_rows: usize) -> Self {
+    pub(crate) fn new(table: &str, staging: &Path, schema: &Schema, row_group_rows: usize) -> Self {
         let inside = schema.fields().iter().filter(|field| field.name() != columns::DAY).cloned();
         let schema = Arc::new(Schema::new(inside.collect::<Vec<_>>()));
         let properties = properties(&schema, row_group_rows);
-        Self { table: table.into(), dir: dir.to_owned(), schema, properties }
+        Self { table: table.into(), staging: staging.to_owned(), schema, properties }
     }
 }
 
@@ -122,37 +124,34 @@ fn properties(schema: &Schema, row_group_rows: usize) -> WriterProperties {
     properties.build()
 }
 
-/// A file being written, under its final name: it is part of the table once a commit names it, and swept away otherwise.
+/// A file being written, in the staging folder: a commit publishes it, and it is void otherwise.
 pub(crate) struct OpenFile {
     table: Arc<str>,
     path: String,
     day: Option<i32>,
     epoch: i32,
     rows: u64,
-    /// The table's folder.
-    dir: PathBuf,
+    staged: PathBuf,
     writer: ArrowWriter<Checked<File>>,
 }
 
 impl OpenFile {
     pub(crate) fn create(shape: &Shape, day: Option<i32>, label: Label) -> Result<Self, SinkError> {
         let name = label.name();
+        let staged = shape.staging.join(&name);
         let path = match day {
             Some(day) => format!("{}={}/{name}", columns::DAY, day_text(day)),
             None => name,
         };
-        let full = shape.dir.join(&path);
-        let folder = full.parent().unwrap_or(&shape.dir);
-        std::fs::create_dir_all(folder).map_err(SinkError::io("create", folder))?;
-        let file = File::create_new(&full).map_err(SinkError::io("create", &full))?;
+        let file = File::create_new(&staged).map_err(SinkError::io("create", &staged))?;
         let options = ArrowWriterOptions::new()
             .with_properties(shape.properties.clone())
             .with_skip_arrow_metadata(true);
         let (file, schema) = (Checked::new(file), Arc::clone(&shape.schema));
         let writer = ArrowWriter::try_new_with_options(file, schema, options)
             .map_err(SinkError::parquet(&shape.table))?;
-        let (table, dir) = (Arc::clone(&shape.table), shape.dir.clone());
-        Ok(Self { table, path, day, epoch: label.epoch, rows: 0, dir, writer })
+        let table = Arc::clone(&shape.table);
+        Ok(Self { table, path, day, epoch: label.epoch, rows: 0, staged, writer })
     }
 
     /// Appends rows in the shape's columns.
@@ -177,36 +176,23 @@ impl OpenFile {
         (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
     }
 
-    /// Below the table's folder.
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// Finishes the file, makes its content durable and puts a checksum into its name, which becomes durable by
-    /// [`sync_folder`].
+    /// Finishes the file, makes its content durable and puts a checksum into the name it will have.
     pub(crate) fn close(self) -> Result<DataFile, SinkError> {
-        let Self { table, path: open, day, epoch, rows, dir, writer } = self;
+        let Self { table, path, day, epoch, rows, staged, writer } = self;
         let checked = writer.into_inner().map_err(SinkError::parquet(&table))?;
-        let (file, path) = checked.finish(&open);
+        let (file, path) = checked.finish(&path);
         file.sync_all().map_err(SinkError::io("write", &path))?;
         let bytes = file.metadata().map_err(SinkError::io("read", &path))?.len();
-        let (open, full) = (dir.join(open), dir.join(&path));
-        std::fs::rename(open, &full).map_err(SinkError::io("create", &full))?;
-        Ok(DataFile { path, day, epoch, rows, bytes })
+        Ok(DataFile { path, staged, day, epoch, rows, bytes })
     }
 }
 
-/// Opens a data file; `columns` limits what is read, all without it. A file that changed since it was written is
-/// refused.
+/// Reads a data file; `columns` limits what is read, all without it.
 pub(crate) fn read(
     table: &str,
-    path: &Path,
+    file: File,
     columns: Option<&[&str]>,
 ) -> Result<ParquetRecordBatchReader, SinkError> {
-    if !storage::is_whole(path).map_err(SinkError::io("read", path))? {
-        return Err(SinkError::Changed { path: path.to_owned() });
-    }
-    let file = File::open(path).map_err(SinkError::io("read", path))?;
     // Another program may have noted Arrow types of its own; the file's types are those of the table.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
@@ -237,9 +223,16 @@ pub(crate) fn align(
     RecordBatch::try_new(Arc::clone(schema), columns.collect()).map_err(SinkError::arrow(table))
 }
 
-/// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), SinkError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(SinkError::io("write", folder))
+/// Makes the staging folder, and deletes what a crash left there.
+pub(crate) fn empty_staging(staging: &Path) -> Result<(), SinkError> {
+    std::fs::create_dir_all(staging).map_err(SinkError::io("create", staging))?;
+    for entry in std::fs::read_dir(staging).map_err(SinkError::io("read", staging))? {
+        let path = entry.map_err(SinkError::io("read", staging))?.path();
+        if path.extension().is_some_and(|kind| kind == "parquet") {
+            std::fs::remove_file(&path).map_err(SinkError::io("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// `2026-11-22` for a day counted from 1970.

@@ -11,11 +11,12 @@ use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampM
 use schemas::columns;
 use schemas::time::{HOUR_MS, Millis};
 use schemas::{Note, Outcome, Reason};
+use storage::Root;
 
 use crate::error::SinkError;
 use crate::files::{self, DataFile, Label, OpenFile, Order, Shape};
 use crate::manifest::{Counted, Manifest, OutcomeRow};
-use crate::table::{Change, Stored, Table};
+use crate::table::{Change, Home, Stored, Table};
 
 /// Below the root.
 pub(crate) const NAME: &str = "ledger/outcomes";
@@ -59,9 +60,9 @@ fn schema() -> Schema {
 
 impl Ledger {
     /// Opens or creates it, for the log of that id.
-    pub(crate) async fn open(root: &Path, log_id: &str) -> Result<Self, SinkError> {
-        let table = Table::open(root, NAME, &schema(), &[(LOG, log_id)]).await?;
-        let shape = Shape::new(NAME, table.dir(), &schema(), ROW_GROUP_ROWS);
+    pub(crate) async fn open(home: Home<'_>, log_id: &str) -> Result<Self, SinkError> {
+        let table = Table::open(home, NAME, &schema(), &[(LOG, log_id)]).await?;
+        let shape = Shape::new(NAME, table.staging(), &schema(), ROW_GROUP_ROWS);
         let sums = sums(&table)?;
         Ok(Self { table, shape, sums })
     }
@@ -184,13 +185,14 @@ impl Ledger {
     }
 }
 
-/// The ledger below `root`, summed, without opening the sink; empty if there is none.
+/// The ledger below `root`, summed, without opening the sink; empty if there is none. Objects are read by way of files
+/// without names in `staging`.
 ///
 /// # Errors
 ///
 /// [`SinkError::Table`], [`SinkError::Damaged`].
-pub async fn outcomes(root: &Path) -> Result<Vec<OutcomeRow>, SinkError> {
-    match Table::existing(root, NAME).await? {
+pub async fn outcomes(root: &Root, staging: &Path) -> Result<Vec<OutcomeRow>, SinkError> {
+    match Table::existing(Home { root, staging }, NAME).await? {
         Some(table) => Ok(rows(&sums(&table)?)),
         None => Ok(Vec::new()),
     }
@@ -277,7 +279,7 @@ fn batch(lines: &[(Line, u64)]) -> Result<RecordBatch, SinkError> {
 
 fn lines(table: &Table, file: &Stored) -> Result<Vec<(Line, u64)>, SinkError> {
     let mut lines = Vec::new();
-    for batch in files::read(NAME, &table.dir().join(&file.path), None)? {
+    for batch in table.read(&file.path, None)? {
         let batch = batch.map_err(SinkError::arrow(NAME))?;
         let batch = files::align(NAME, &batch, &Arc::new(schema()))?;
         for row in 0..batch.num_rows() {

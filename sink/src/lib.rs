@@ -14,8 +14,8 @@
 //!
 //! # What it does not know
 //! Where frames come from, how they are sealed, what a statistic is, and what time it is: time comes in with each
-//! call. Rows of open files live in memory and in files that no commit names; a crash loses them, and the
-//! log still has them.
+//! call. Rows of open files live in memory and in files in a folder of their own (staging), which are published below the root
+//! right before the commit that names them; a crash loses them, and the log still has them.
 //!
 //! Calls work on the thread that makes them, and may take it for seconds (encoding, `fsync`): a worker
 //! gives the sink a thread of its own.
@@ -39,6 +39,8 @@ mod writer;
 
 use std::path::PathBuf;
 
+use storage::Root;
+
 pub use beside::keep_beside;
 pub use erase::Erased;
 pub use error::SinkError;
@@ -55,8 +57,11 @@ pub const IMPORT: u16 = u16::MAX;
 /// Where a sink keeps things, and when it has enough for a commit.
 #[derive(Clone, Debug)]
 pub struct SinkConfig {
-    /// Folder of the tables: `events/…` and `ledger/…` below it.
-    pub root: PathBuf,
+    /// The tables: `events/…` and `ledger/…` below it.
+    pub root: Root,
+    /// Folder of this machine for files on their way to the tables, or from them if those are in an object store. Emptied
+    /// when the sink is opened; on the file system of the tables, if they are in a folder, files are moved and not copied.
+    pub staging: PathBuf,
     /// Folder of the dedupe index. It is derived from the tables and may be deleted while the sink is closed.
     pub index: PathBuf,
     /// [`Sink::is_full`] from this many bytes on, of files and of keys in memory; 64 MiB is a good value. More makes

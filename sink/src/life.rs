@@ -1,12 +1,10 @@
 //! How long rows live: until their key epoch is over, and a grace.
 
-use std::path::Path;
-
 use schemas::time::epoch_start;
 use schemas::{Family, Millis, Package};
 
 use crate::error::SinkError;
-use crate::table::Table;
+use crate::table::{Home, Table};
 
 /// Settings of a family's table: they tell the end of its rows even when the package has forgotten the family.
 const EPOCH_DAYS: &str = "quorate.epochDays";
@@ -71,29 +69,26 @@ impl Life {
     }
 }
 
-/// Tables of events below `root` whose family the package does not have.
+/// Tables of events below the root whose family the package does not have.
 pub(crate) async fn former(
-    root: &Path,
+    home: Home<'_>,
     package: &Package,
 ) -> Result<Vec<(Table, Life)>, SinkError> {
-    tables(root, |name| package.family(name).is_none()).await
+    tables(home, |name| package.family(name).is_none()).await
 }
 
-/// Tables of events below `root` of families that are `wanted`.
+/// Tables of events below the root of families that are `wanted`.
 pub(crate) async fn tables(
-    root: &Path,
+    home: Home<'_>,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<(Table, Life)>, SinkError> {
     let mut tables = Vec::new();
-    let folder = root.join("events");
-    for entry in std::fs::read_dir(&folder).map_err(SinkError::io("read", &folder))? {
-        let name = entry.map_err(SinkError::io("read", &folder))?.file_name();
-        let Some(name) = name.to_str().filter(|name| wanted(name)) else {
-            continue;
-        };
-        if let Some(table) = Table::existing(root, &format!("events/{name}")).await? {
+    let folders = home.root.folders("events");
+    let folders = folders.map_err(SinkError::io("read", home.root.join("events").to_string()))?;
+    for name in folders.into_iter().filter(|name| wanted(name)) {
+        if let Some(table) = Table::existing(home, &format!("events/{name}")).await? {
             let life = Life::read(&table);
-            tables.push((table, life.ok_or_else(|| SinkError::damaged(name, "the epoch"))?));
+            tables.push((table, life.ok_or_else(|| SinkError::damaged(&name, "the epoch"))?));
         }
     }
     Ok(tables)

@@ -65,14 +65,14 @@ impl Sink {
             let table = &self.families[family].table;
             clean(table, touched).await?;
             tracing::trace!(target: "quorate::moment", "worker sweep");
-            done.deleted_files += table.sweep(self.writers.paths(family))?;
+            done.deleted_files += table.sweep()?;
         }
         clean(self.ledger.table(), merged > 0).await?;
-        self.ledger.table().sweep(std::iter::empty())?;
+        self.ledger.table().sweep()?;
         for (table, life) in &mut self.former {
             end(table, *life, now, &mut done).await?;
         }
-        for (mut table, life) in beside::tables(self.root()).await? {
+        for (mut table, life) in beside::tables(self.home()).await? {
             end(&mut table, life, now, &mut done).await?;
         }
         tracing::trace!(target: "quorate::moment", "worker forget");
@@ -111,7 +111,8 @@ impl Sink {
         for group in arrange::groups(files, grain_ms, now) {
             let table = &self.families[family].table;
             // As many columns as the table ever had: the package may know fewer.
-            let shape = Shape::new(table.name(), table.dir(), &*table.schema()?, ROW_GROUP_ROWS);
+            let shape =
+                Shape::new(table.name(), table.staging(), &*table.schema()?, ROW_GROUP_ROWS);
             let day = group.first().and_then(Stored::day_number);
             let day = day.ok_or_else(|| SinkError::damaged(table.name(), "a file's day"))?;
             tracing::trace!(target: "quorate::moment", "worker mix");
@@ -152,7 +153,7 @@ async fn end(
         table.commit(Change { remove: &ended, time, ..Change::default() }).await?;
         clean(table, true).await?;
     }
-    done.deleted_files += table.sweep(std::iter::empty())?;
+    done.deleted_files += table.sweep()?;
     Ok(())
 }
 

@@ -59,7 +59,7 @@ pub(crate) trait Pick {
 /// the order, the day and the key epoch of the file too.
 pub(crate) fn without(table: &Table, pick: &dyn Pick) -> Result<Rewrite, SinkError> {
     // As many columns as the table ever had: the package may know fewer.
-    let shape = Shape::new(table.name(), table.dir(), &*table.schema()?, ROW_GROUP_ROWS);
+    let shape = Shape::new(table.name(), table.staging(), &*table.schema()?, ROW_GROUP_ROWS);
     let mut rewrite = Rewrite::default();
     for file in table.files() {
         if holds(table, &file, pick)? {
@@ -75,7 +75,7 @@ fn picked(table: &Table, pick: &dyn Pick, rows: &RecordBatch) -> Result<BooleanA
 }
 
 fn holds(table: &Table, file: &Stored, pick: &dyn Pick) -> Result<bool, SinkError> {
-    for rows in files::read(table.name(), &table.dir().join(&file.path), Some(pick.columns()))? {
+    for rows in table.read(&file.path, Some(pick.columns()))? {
         let rows = rows.map_err(SinkError::arrow(table.name()))?;
         if picked(table, pick, &rows)?.true_count() > 0 {
             return Ok(true);
@@ -95,7 +95,7 @@ fn copy(
     let day = file.day_number().ok_or_else(|| damaged("a file's day"))?;
     let bucket = u32::try_from(day).map_err(|_| damaged("a file's day"))?;
     let mut open = BTreeMap::<i32, OpenFile>::new();
-    for rows in files::read(table.name(), &table.dir().join(&file.path), None)? {
+    for rows in table.read(&file.path, None)? {
         let rows = rows.map_err(SinkError::arrow(table.name()))?;
         let rows = files::align(table.name(), &rows, &shape.schema)?;
         let gone = picked(table, pick, &rows)?;
@@ -144,7 +144,7 @@ pub(crate) fn select(table: &Table, pick: &dyn Pick) -> Result<Vec<RecordBatch>,
         }
         let day =
             file.day_number().ok_or_else(|| SinkError::damaged(table.name(), "a file's day"))?;
-        for rows in files::read(table.name(), &table.dir().join(&file.path), None)? {
+        for rows in table.read(&file.path, None)? {
             let rows = rows.map_err(SinkError::arrow(table.name()))?;
             let chosen = picked(table, pick, &rows)?;
             if chosen.true_count() > 0 {
@@ -253,7 +253,7 @@ impl Sink {
             table.checkpoint().await?;
             self.index.reflect(family, &reflected)?;
         }
-        self.families[family].table.sweep(self.writers.paths(family))?;
+        self.families[family].table.sweep()?;
         Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! The sink itself: takes rows and counts between commits, and commits them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use anonymizer::{AnonymizedBatch, Origin};
@@ -12,12 +11,12 @@ use schemas::{Millis, Package, Tally, columns};
 
 use crate::dedupe::{Index, PENDING_BYTES, Place, Reflected};
 use crate::error::SinkError;
-use crate::files::{DataFile, Shape};
+use crate::files::{self, DataFile, Shape};
 use crate::ledger::Ledger;
 use crate::life::{self, Life};
 use crate::manifest::{Counts, Manifest, ManifestContext, OutcomeRow};
 use crate::rewrite::REWRITE;
-use crate::table::{Change, Table};
+use crate::table::{Change, Home, Table};
 use crate::writer::Writers;
 use crate::{IMPORT, SinkConfig};
 
@@ -98,7 +97,9 @@ impl Sink {
         std::fs::create_dir_all(&config.index).map_err(SinkError::io("create", &config.index))?;
         // First, because it is locked: from here on no other sink works on these tables.
         let index = Index::open(&config.index, &package)?;
-        let ledger = Ledger::open(&config.root, log_id).await?;
+        files::empty_staging(&config.staging)?;
+        let home = Home { root: &config.root, staging: &config.staging };
+        let ledger = Ledger::open(home, log_id).await?;
         let mut families = Vec::with_capacity(package.families.len());
         let mut shapes = Vec::with_capacity(package.families.len());
         for family in &package.families {
@@ -106,14 +107,14 @@ impl Sink {
             let name = format!("events/{}", family.name);
             let life = Life::of(family);
             let settings = life.settings();
-            let mut table = Table::open(&config.root, &name, &schema, &settings.pairs()).await?;
+            let mut table = Table::open(home, &name, &schema, &settings.pairs()).await?;
             life.check(&mut table).await?;
-            table.sweep(std::iter::empty())?;
-            shapes.push(Shape::new(&name, table.dir(), &schema, config.row_group_rows));
+            table.sweep()?;
+            shapes.push(Shape::new(&name, table.staging(), &schema, config.row_group_rows));
             families.push(FamilyTable { table, life, next: BTreeMap::new(), recorded: None });
         }
-        let former = life::former(&config.root, &package).await?;
-        ledger.table().sweep(std::iter::empty())?;
+        let former = life::former(home, &package).await?;
+        ledger.table().sweep()?;
         let mut sink = Self {
             package,
             config,
@@ -376,9 +377,9 @@ impl Sink {
         self.partitions
     }
 
-    /// The folder of the tables.
-    pub(crate) fn root(&self) -> &Path {
-        &self.config.root
+    /// Where the tables are.
+    pub(crate) fn home(&self) -> Home<'_> {
+        Home { root: &self.config.root, staging: &self.config.staging }
     }
 
     pub(crate) fn set_failed(&mut self, failed: bool) {

@@ -1,6 +1,7 @@
 //! A Delta table as the sink uses it: created with no column statistics, changed only by commits of its own making.
 
 use std::collections::{HashMap, HashSet};
+use std::io::Seek;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,17 +10,19 @@ use deltalake::kernel::transaction::{
     CommitBuilder, CommitConflictError, CommitProperties, TransactionError,
 };
 use deltalake::kernel::{Action, Add, DataType, PrimitiveType, StructField, Transaction};
-use deltalake::logstore::LogStoreRef;
+use deltalake::logstore::object_store::prefix::PrefixStore;
+use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTableBuilder, DeltaTableError};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use schemas::columns;
 use schemas::time::Millis;
 use serde_json::Value;
-use url::Url;
+use storage::Root;
 
 use crate::error::SinkError;
-use crate::files::{DataFile, Label, day_text, sync_folder};
+use crate::files::{self, DataFile, Label, day_text};
 use crate::manifest::Manifest;
 
 /// Under this name a manifest lies in `commitInfo`.
@@ -39,10 +42,18 @@ const SETTINGS: [(&str, &str); 5] = [
     ("delta.checkpointInterval", "100"),
 ];
 
+/// Where tables are, and files on their way.
+#[derive(Clone, Copy)]
+pub(crate) struct Home<'a> {
+    pub(crate) root: &'a Root,
+    pub(crate) staging: &'a Path,
+}
+
 /// One table, at the version that this process last saw or made.
 pub(crate) struct Table {
     name: Arc<str>,
-    dir: PathBuf,
+    root: Root,
+    staging: PathBuf,
     log: LogStoreRef,
     state: DeltaTableState,
 }
@@ -80,46 +91,48 @@ pub(crate) struct Change<'a> {
 }
 
 impl Table {
-    /// Opens the table below `root`, or creates it there with the columns of `schema`. Columns that the table lacks
+    /// Opens the table below the root, or creates it there with the columns of `schema`. Columns that the table lacks
     /// are added.
     pub(crate) async fn open(
-        root: &Path,
+        home: Home<'_>,
         name: &str,
         schema: &Schema,
         settings: &[(&str, &str)],
     ) -> Result<Self, SinkError> {
-        let mut table = match Self::existing(root, name).await? {
+        let mut table = match Self::existing(home, name).await? {
             Some(table) => table,
-            None => Self::create(root, name, schema, settings).await?,
+            None => Self::create(home, name, schema, settings).await?,
         };
         table.widen(schema).await?;
         Ok(table)
     }
 
     /// Opens the table if there is one.
-    pub(crate) async fn existing(root: &Path, name: &str) -> Result<Option<Self>, SinkError> {
-        let dir = root.join(name);
-        if !dir.join("_delta_log").exists() {
+    pub(crate) async fn existing(home: Home<'_>, name: &str) -> Result<Option<Self>, SinkError> {
+        let root = home.root.join(name);
+        if root.as_folder().is_some_and(|dir| !dir.join("_delta_log").exists()) {
             return Ok(None);
         }
-        let log = log_store(&dir, name)?;
+        let log = log_store(&root, name)?;
         if !log.is_delta_table_location().await.map_err(SinkError::table(name))? {
             return Ok(None);
         }
         let state =
             DeltaTableState::try_new(log.as_ref(), None).await.map_err(SinkError::table(name))?;
-        Ok(Some(Self { name: name.into(), dir, log, state }))
+        Ok(Some(Self { name: name.into(), root, staging: home.staging.to_owned(), log, state }))
     }
 
     async fn create(
-        root: &Path,
+        home: Home<'_>,
         name: &str,
         schema: &Schema,
         settings: &[(&str, &str)],
     ) -> Result<Self, SinkError> {
-        let dir = root.join(name);
-        std::fs::create_dir_all(&dir).map_err(SinkError::io("create", &dir))?;
-        let log = log_store(&dir, name)?;
+        let root = home.root.join(name);
+        if let Some(dir) = root.as_folder() {
+            std::fs::create_dir_all(dir).map_err(SinkError::io("create", dir))?;
+        }
+        let log = log_store(&root, name)?;
         let partition = schema.column_with_name(columns::DAY).map(|_| columns::DAY);
         let settings = SETTINGS.iter().chain(settings);
         let created = deltalake::operations::create::CreateBuilder::new()
@@ -132,7 +145,7 @@ impl Table {
             .await
             .map_err(SinkError::table(name))?;
         let state = created.snapshot().map_err(SinkError::table(name))?.clone();
-        let table = Self { name: name.into(), dir, log, state };
+        let table = Self { name: name.into(), root, staging: home.staging.to_owned(), log, state };
         table.sync()?;
         Ok(table)
     }
@@ -174,8 +187,30 @@ impl Table {
         &self.name
     }
 
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+    /// Where its files are written before they are published.
+    pub(crate) fn staging(&self) -> &Path {
+        &self.staging
+    }
+
+    /// A file of it, for errors.
+    fn place(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("{}/{path}", self.root))
+    }
+
+    /// Opens a data file; `columns` limits what is read, all without it. A file that changed since it was written is
+    /// refused.
+    pub(crate) fn read(
+        &self,
+        path: &str,
+        columns: Option<&[&str]>,
+    ) -> Result<ParquetRecordBatchReader, SinkError> {
+        let failed = || SinkError::io("read", self.place(path));
+        let mut file = self.root.open(path, &self.staging).map_err(failed())?;
+        if !storage::is_whole_file(path, &mut file).map_err(failed())? {
+            return Err(SinkError::Changed { path: self.place(path) });
+        }
+        file.rewind().map_err(failed())?;
+        files::read(&self.name, file, columns)
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -270,11 +305,7 @@ impl Table {
         if let Some(manifest) = change.manifest {
             properties = properties.with_metadata([(MANIFEST.to_owned(), manifest.to_json())]);
         }
-        let folders = change.add.iter().filter_map(|file| Path::new(&file.path).parent());
-        for folder in folders.collect::<HashSet<_>>() {
-            sync_folder(&self.dir.join(folder))?;
-        }
-        sync_folder(&self.dir)?;
+        self.publish(change.add)?;
         let done = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(&self.state), Arc::clone(&self.log), operation)
@@ -282,6 +313,19 @@ impl Table {
             .map_err(|error| self.refused(error))?;
         self.state = done.snapshot();
         self.sync()
+    }
+
+    /// Brings new files to where the commit will name them.
+    pub(crate) fn publish(&self, files: &[DataFile]) -> Result<(), SinkError> {
+        let named = files.iter().map(|file| (file.staged.as_path(), file.path.as_str()));
+        let named = named.collect::<Vec<_>>();
+        self.root.publish_all(&named).map_err(SinkError::io("write", self.place("")))?;
+        let folders =
+            named.iter().map(|(_, path)| path.rsplit_once('/').map_or("", |(day, _)| day));
+        for folder in folders.chain([""]).collect::<HashSet<_>>() {
+            self.root.sync_folder(folder).map_err(SinkError::io("write", self.place(folder)))?;
+        }
+        Ok(())
     }
 
     fn removals(&self, remove: &[Stored], data_change: bool) -> Vec<Action> {
@@ -305,12 +349,8 @@ impl Table {
 
     /// Makes the newest log entry durable: the store that wrote it did not.
     fn sync(&self) -> Result<(), SinkError> {
-        let folder = self.dir.join("_delta_log");
-        let entry = folder.join(format!("{:020}.json", self.version()));
-        std::fs::File::open(&entry)
-            .and_then(|entry| entry.sync_all())
-            .map_err(SinkError::io("write", &entry))?;
-        sync_folder(&folder)
+        let entry = format!("_delta_log/{:020}.json", self.version());
+        self.root.sync_file(&entry).map_err(SinkError::io("write", self.place(&entry)))
     }
 
     /// The log entry of a version, a value a line; none if it was cleaned away.
@@ -369,23 +409,24 @@ impl Table {
 
     /// Number of log entries since the last checkpoint.
     pub(crate) fn entries(&self) -> Result<usize, SinkError> {
-        let folder = self.dir.join("_delta_log");
-        let names = std::fs::read_dir(&folder).map_err(SinkError::io("read", &folder))?;
-        let entry =
-            |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.ends_with(".json"));
-        Ok(names.flatten().filter(|file| entry(&file.file_name())).count())
+        Ok(self.log_entries()?.len())
+    }
+
+    /// Names of the log entries since the last checkpoint.
+    fn log_entries(&self) -> Result<Vec<String>, SinkError> {
+        let files = self.root.files("_delta_log");
+        let files = files.map_err(SinkError::io("read", self.place("_delta_log")))?;
+        let names = files.into_iter().map(|file| file.name);
+        Ok(names.filter(|name| name.ends_with(".json")).collect())
     }
 
     /// Whether the log entries that are left tell of files that were removed.
     pub(crate) fn tells_removed(&self) -> Result<bool, SinkError> {
-        let folder = self.dir.join("_delta_log");
-        for entry in std::fs::read_dir(&folder).map_err(SinkError::io("read", &folder))? {
-            let path = entry.map_err(SinkError::io("read", &folder))?.path();
-            if path.extension().is_none_or(|kind| kind != "json") {
-                continue;
-            }
-            let text = std::fs::read_to_string(&path).map_err(SinkError::io("read", &path))?;
-            if text.lines().any(|line| line.starts_with("{\"remove\"")) {
+        for entry in self.log_entries()? {
+            let bytes =
+                self.root.read(&entry).map_err(SinkError::io("read", self.place(&entry)))?;
+            let removes = |line: &[u8]| line.starts_with(b"{\"remove\"");
+            if bytes.split(|&byte| byte == b'\n').any(removes) {
                 return Ok(true);
             }
         }
@@ -411,41 +452,23 @@ impl Table {
         Ok(())
     }
 
-    /// Deletes every data file that neither this version nor `open` names, and counts them: what commits removed, and
-    /// what a crash left behind.
-    pub(crate) fn sweep<'a>(&self, open: impl Iterator<Item = &'a str>) -> Result<u64, SinkError> {
-        let files = self.files().into_iter().map(|file| file.path);
-        let kept = files.chain(open.map(str::to_owned)).collect::<HashSet<_>>();
+    /// Deletes every data file that this version does not name, and counts them: what commits removed, and what a crash
+    /// left behind.
+    pub(crate) fn sweep(&self) -> Result<u64, SinkError> {
+        let kept = self.files().into_iter().map(|file| file.path).collect::<HashSet<_>>();
         let mut swept = 0;
-        sweep(&self.dir, "", &kept, &mut swept)?;
+        for found in self.root.files("").map_err(SinkError::io("read", self.place("")))? {
+            let name = found.name;
+            // What begins so is Delta's.
+            let other = name.split('/').any(|part| part.starts_with('_'));
+            if !other && name.ends_with(".parquet") && !kept.contains(&name) {
+                self.root.delete(&name).map_err(SinkError::io("remove", self.place(&name)))?;
+                swept += 1;
+            }
+        }
+        self.root.remove_empty_folders("");
         Ok(swept)
     }
-}
-
-fn sweep(
-    dir: &Path,
-    prefix: &str,
-    kept: &HashSet<String>,
-    swept: &mut u64,
-) -> Result<(), SinkError> {
-    let folder = dir.join(prefix);
-    for entry in std::fs::read_dir(&folder).map_err(SinkError::io("read", &folder))? {
-        let entry = entry.map_err(SinkError::io("read", &folder))?;
-        let name = entry.file_name();
-        // Nothing of ours, or of Delta's, is called what is no text.
-        let Some(name) = name.to_str().filter(|name| !name.starts_with('_')) else { continue };
-        let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
-        let full = entry.path();
-        if full.is_dir() {
-            sweep(dir, &path, kept, swept)?;
-            // Only an empty folder can be removed, and that is what is wanted.
-            let _not_empty = std::fs::remove_dir(&full);
-        } else if name.ends_with(".parquet") && !kept.contains(&path) {
-            std::fs::remove_file(&full).map_err(SinkError::io("remove", &full))?;
-            *swept += 1;
-        }
-    }
-    Ok(())
 }
 
 /// Commits leave old log entries to [`Table::checkpoint`], which knows that they are no longer needed.
@@ -470,11 +493,17 @@ fn add(file: &DataFile, time: Millis, data_change: bool) -> Add {
     }
 }
 
-fn log_store(dir: &Path, name: &str) -> Result<LogStoreRef, SinkError> {
-    let full = std::path::absolute(dir).map_err(SinkError::io("find", dir))?;
-    let url = Url::from_directory_path(&full).map_err(|()| SinkError::damaged(name, "the path"))?;
-    let builder = DeltaTableBuilder::from_url(url).map_err(SinkError::table(name))?;
-    builder.build_storage().map_err(SinkError::table(name))
+/// The log of the table at `root`. Of two writers of one entry an object store refuses the second by itself
+/// (`If-None-Match`), as a file system does: no further lock is needed.
+fn log_store(root: &Root, name: &str) -> Result<LogStoreRef, SinkError> {
+    let failed = || SinkError::io("find", root.to_string());
+    let url = root.url().map_err(failed())?;
+    if root.as_folder().is_some() {
+        let builder = DeltaTableBuilder::from_url(url).map_err(SinkError::table(name))?;
+        return builder.build_storage().map_err(SinkError::table(name));
+    }
+    let own = PrefixStore::new(root.store(), root.prefix().map_err(failed())?);
+    Ok(default_logstore(Arc::new(own), root.store(), &url, &StorageConfig::default()))
 }
 
 fn delta_fields(table: &str, schema: &Schema) -> Result<Vec<StructField>, SinkError> {

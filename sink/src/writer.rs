@@ -19,8 +19,8 @@ const WAITING_BYTES_MAX: usize = 16 << 20;
 const OPEN_MAX: usize = 96;
 /// Memory of all encoders together; beyond it the largest ends its row group.
 const MEMORY_MAX: usize = 96 << 20;
-/// A file is closed at this size.
-const FILE_BYTES_MAX: u64 = 256 << 20;
+/// A file is closed at this size: what one request brings to an object store in its time.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Where a row belongs: family, day, epoch.
 type Place = (usize, i32, i32);
@@ -216,13 +216,6 @@ impl Writers {
         }
         self.closed_bytes = 0;
         Ok(files)
-    }
-
-    /// Paths of a family's files that no commit has named.
-    pub(crate) fn paths(&self, family: usize) -> impl Iterator<Item = &str> {
-        let open = self.open.range((family, i32::MIN, i32::MIN)..=(family, i32::MAX, i32::MAX));
-        let closed = self.closed.iter().filter(move |(of, _)| *of == family);
-        open.map(|(_, open)| open.file.path()).chain(closed.map(|(_, file)| file.path.as_str()))
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) struct Books {
 ///
 /// If it cannot be read.
 pub(super) async fn read(place: &Place) -> anyhow::Result<Books> {
-    let rows = sink::outcomes(place.config.tables_dir()).await?;
+    let rows =
+        sink::outcomes(&place.config.tables_dir().into(), &place.config.staging_dir()).await?;
     Ok(Books::of(&rows))
 }
 

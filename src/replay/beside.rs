@@ -33,13 +33,14 @@ pub(super) async fn open(store: &mut Store, folder: &Path, id: &str) -> anyhow::
             bail!("{} is not empty: give a folder for the replay alone", folder.display());
         }
         // Before there is a row in it.
-        sink::keep_beside(store.config.tables_dir(), &folder)?;
+        sink::keep_beside(&store.config.tables_dir().into(), &folder)?;
         std::fs::write(&mark, format!("{id}\n"))
             .with_context(|| format!("cannot write {}", mark.display()))?;
     }
     let config = SinkConfig {
-        root: folder.clone(),
+        root: folder.clone().into(),
         index: folder.join("index"),
+        staging: folder.join("staging"),
         commit_bytes: store.config.sink.commit_bytes,
         row_group_rows: store.config.sink.row_group_rows,
     };

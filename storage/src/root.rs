@@ -31,6 +31,9 @@ pub use network::wait;
 /// Schemes of URLs, as errors list them.
 const SCHEMES: &str = "s3://, gs://, az:// and file://";
 
+/// Files sent to an object store at once: each is in memory meanwhile.
+const UPLOADS: usize = 4;
+
 /// A folder, or a prefix of an object store: below it things have names with `/` between their parts.
 ///
 /// Calls that are not `async` work on the thread that makes them, which may belong to any runtime; those over a network
@@ -335,6 +338,34 @@ impl Root {
                 fs::remove_file(file)
             }
         }
+    }
+
+    /// As [`Root::publish`] of each file with its name; some at once to an object store.
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::publish`]; any of the others may be in its place then.
+    pub fn publish_all(&self, files: &[(&Path, &str)]) -> io::Result<()> {
+        let some = match &self.0 {
+            Place::Folder(_) => 1,
+            Place::Objects { .. } => UPLOADS,
+        };
+        for some in files.chunks(some) {
+            std::thread::scope(|threads| {
+                let others =
+                    some[1..].iter().map(|(file, name)| threads.spawn(|| self.publish(file, name)));
+                let others = others.collect::<Vec<_>>();
+                let mut done = self.publish(some[0].0, some[0].1);
+                for other in others {
+                    let other = other.join();
+                    done = done.and(
+                        other.unwrap_or_else(|_| Err(io::Error::other("an upload broke off"))),
+                    );
+                }
+                done
+            })?;
+        }
+        Ok(())
     }
 
     /// Makes the names in a folder durable; objects are.

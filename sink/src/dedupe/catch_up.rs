@@ -9,7 +9,6 @@ use schemas::{Millis, Package};
 
 use super::{BATCH_KEYS, Index, Key, Place, Reflected};
 use crate::error::SinkError;
-use crate::files;
 use crate::table::{Stored, Table};
 
 /// All that a key of the index is made of, but for the day, which is the partition.
@@ -74,7 +73,7 @@ impl Index {
         // A row without a day of its own came in at most this much after its day. Later than true is safe: the key
         // is only kept longer.
         let committed = Millis::of_day(i32::try_from(day).unwrap_or(i32::MAX)).plus(late_ms);
-        for rows in files::read(table.name(), &table.dir().join(&file.path), Some(&COLUMNS))? {
+        for rows in table.read(&file.path, Some(&COLUMNS))? {
             let rows = rows.map_err(SinkError::arrow(table.name()))?;
             let keys = keys(&rows, day).ok_or_else(|| SinkError::damaged(table.name(), "a row"))?;
             for keys in keys.chunks(BATCH_KEYS) {
@@ -94,7 +93,7 @@ pub(crate) fn held(table: &Table, wanted: &HashSet<Key>) -> Result<HashSet<Key>,
     for file in table.files() {
         let day = file.day_number().and_then(|day| u32::try_from(day).ok());
         let day = day.ok_or_else(|| SinkError::damaged(table.name(), "the day of a file"))?;
-        for rows in files::read(table.name(), &table.dir().join(&file.path), Some(&COLUMNS))? {
+        for rows in table.read(&file.path, Some(&COLUMNS))? {
             let rows = rows.map_err(SinkError::arrow(table.name()))?;
             let keys = keys(&rows, day).ok_or_else(|| SinkError::damaged(table.name(), "a row"))?;
             held.extend(keys.iter().map(|(key, _)| *key).filter(|key| wanted.contains(key)));

@@ -158,7 +158,7 @@ impl Sink {
             let manifest = self.replacement(family, partition, compared, &rewrite, now, context);
             let positions = self.moved(id, partition, next).await?;
             self.commit_rewrite(family, &rewrite, manifest, positions, now).await?;
-            self.families[family].table.sweep(self.writers.paths(family))?;
+            self.families[family].table.sweep()?;
         }
         self.set_failed(false);
         Ok(())

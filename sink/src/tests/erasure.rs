@@ -32,7 +32,7 @@ async fn whole(store: &Store) -> Vec<(Row, [u8; 16], String)> {
     let mut rows = Vec::new();
     for file in table.files() {
         let day = file.day.clone().unwrap();
-        for batch in files::read("test", &table.dir().join(&file.path), None).unwrap() {
+        for batch in table.read(&file.path, None).unwrap() {
             let batch = batch.unwrap();
             let own = batch.column_by_name("contributor").unwrap().as_binary::<i32>();
             for (index, row) in decode(&batch, &day).into_iter().enumerate() {
@@ -59,7 +59,7 @@ fn found(folder: &Path, gone: &HashSet<[u8; 16]>) -> bool {
         let bytes = std::fs::read(path).unwrap();
         let raw = bytes.windows(16).any(|part| gone.contains(part));
         let decoded = path.extension().is_some_and(|kind| kind == "parquet")
-            && files::read("test", path, None).unwrap().any(|batch| {
+            && read(path, None).any(|batch| {
                 let batch = batch.unwrap();
                 batch.columns().iter().any(|column| {
                     let column = column.as_binary_opt::<i32>();
@@ -77,8 +77,7 @@ fn found(folder: &Path, gone: &HashSet<[u8; 16]>) -> bool {
 fn named(folder: &Path, names: &[String]) -> bool {
     files_below(&folder.join("_delta_log")).iter().any(|path| {
         let text = match path.extension().is_some_and(|kind| kind == "parquet") {
-            true => files::read("test", path, None)
-                .unwrap()
+            true => read(path, None)
                 .map(|batch| {
                     arrow::util::pretty::pretty_format_batches(&[batch.unwrap()])
                         .unwrap()
@@ -164,6 +163,7 @@ async fn what_waits_for_a_commit_is_refused() {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Until {
     Written,
+    Published,
     Table,
     Ledger,
 }
@@ -173,7 +173,11 @@ async fn broken(store: &Store, sink: &mut Sink, gone: &HashSet<[u8; 16]>, until:
     let rewrite = rewrite::without(table, &crate::erase::Contributors(gone)).unwrap();
     let manifest = sink.erasure(USE, &rewrite.dropped, NOW);
     match until {
-        Until::Written => assert!(names(store).len() > 3),
+        Until::Written => assert!(!data_files(&store.staging()).is_empty()),
+        Until::Published => {
+            table.publish(&rewrite.add).unwrap();
+            assert!(names(store).len() > 3);
+        }
         Until::Table => {
             sink.commit_rewritten(USE, &rewrite, &manifest, Vec::new(), NOW).await.unwrap();
         }
@@ -185,7 +189,7 @@ async fn broken(store: &Store, sink: &mut Sink, gone: &HashSet<[u8; 16]>, until:
 
 #[tokio::test]
 async fn a_crash_at_any_step_is_made_good() {
-    for until in [Until::Written, Until::Table, Until::Ledger] {
+    for until in [Until::Written, Until::Published, Until::Table, Until::Ledger] {
         let store = Store::new();
         let mut sink = filled(&store).await;
         let before = whole(&store).await;
@@ -195,10 +199,11 @@ async fn a_crash_at_any_step_is_made_good() {
         drop(sink);
 
         let mut sink = store.sink().await;
-        let committed = until > Until::Written;
+        let committed = until > Until::Published;
         assert_eq!(found(&store.root(), &gone), !committed, "{until:?}");
         assert_eq!(named(&store.root().join("events/use"), &old), !committed, "{until:?}");
         assert_eq!(names(&store).len(), 3, "nothing is left over after {until:?}");
+        assert!(data_files(&store.staging()).is_empty(), "{until:?}");
         let outcomes = store.outcomes().await;
         assert_eq!(outcomes.get(&ERASED), committed.then_some(&6), "{until:?}");
 

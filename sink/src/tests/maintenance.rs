@@ -46,7 +46,7 @@ async fn what_waits_for_a_commit_is_left_alone() {
     sink.commit(&[(0, 1)], NOW, CONTEXT).await.unwrap();
     // Enough to be in a file already.
     store.frame(&mut sink, USE, (0, 1), &events(10..40_000));
-    assert_eq!(data_files(&store.root().join("events/use")).len(), 2);
+    assert_eq!(data_files(&store.staging()).len(), 1);
     sink.maintain(NOW.plus(HOUR_MS)).await.unwrap();
     sink.commit(&[(0, 2)], NOW, CONTEXT).await.unwrap();
     assert_eq!(store.rows("use").await.len(), 40_000);
@@ -129,7 +129,7 @@ async fn the_ledger_stays_small_and_whole() {
     let files = data_files(&store.root().join("ledger/outcomes"));
     assert_eq!(files.len(), 1);
     assert_eq!(store.outcomes().await, before);
-    let batch = files::read("test", &files[0], None).unwrap().next().unwrap().unwrap();
+    let batch = read(&files[0], None).next().unwrap().unwrap();
     let manifests = batch.column_by_name("manifest").unwrap().as_string::<i32>();
     let manifests = manifests.iter().flatten().collect::<Vec<_>>();
     assert_eq!(manifests.len(), 3, "one an hour: {manifests:?}");

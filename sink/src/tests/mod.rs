@@ -20,12 +20,12 @@ use anonymizer::{
 };
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use schemas::time::{Clock, DAY_MS, HOUR_MS, MINUTE_MS};
 use schemas::{Millis, Outcome, Package, PurposeSet, Tally};
 use tempfile::TempDir;
 
-use crate::files;
-use crate::table::Table;
+use crate::table::{Home, Table};
 use crate::{Counted, IMPORT, ManifestContext, OutcomeRow, Sink, SinkConfig};
 
 const POLICY: &str = r#"
@@ -161,9 +161,20 @@ impl Store {
         self.dir.path().join("store")
     }
 
+    fn staging(&self) -> PathBuf {
+        self.dir.path().join("staging")
+    }
+
+    /// The table in a folder beside.
+    async fn table_in(&self, folder: &Path, name: &str) -> Table {
+        let home = Home { root: &folder.into(), staging: &self.staging() };
+        Table::existing(home, name).await.unwrap().unwrap()
+    }
+
     fn config(&self) -> SinkConfig {
         SinkConfig {
-            root: self.root(),
+            root: self.root().into(),
+            staging: self.staging(),
             index: self.dir.path().join("index"),
             commit_bytes: 64 << 20,
             row_group_rows: 128 * 1024,
@@ -230,7 +241,7 @@ impl Store {
     }
 
     async fn table(&self, name: &str) -> Table {
-        Table::existing(&self.root(), name).await.unwrap().unwrap()
+        self.table_in(&self.root(), name).await
     }
 
     /// Every row of a family's table, as another reader finds them.
@@ -239,17 +250,22 @@ impl Store {
         let mut rows = Vec::new();
         for file in table.files() {
             let day = file.day.clone().unwrap();
-            for batch in files::read("test", &table.dir().join(&file.path), None).unwrap() {
+            for batch in table.read(&file.path, None).unwrap() {
                 rows.extend(decode(&batch.unwrap(), &day));
             }
         }
         rows
     }
 
+    /// The ledger below a folder.
+    async fn books(&self, root: &Path) -> Vec<OutcomeRow> {
+        crate::outcomes(&root.into(), &self.staging()).await.unwrap()
+    }
+
     /// Outcomes by name, over families and partitions.
     async fn outcomes(&self) -> BTreeMap<Counted, u64> {
         let mut sums = BTreeMap::new();
-        for OutcomeRow { counted, count, .. } in crate::outcomes(&self.root()).await.unwrap() {
+        for OutcomeRow { counted, count, .. } in self.books(&self.root()).await {
             *sums.entry(counted).or_default() += count;
         }
         sums
@@ -295,6 +311,11 @@ fn nobody(package: &Arc<Package>, ring: &Arc<KeyRing>) -> &'static Resolved {
             Connection { address: None, user_agent: String::new(), accept_language: String::new() };
         resolver.resolve(connection, "test", NOW).unwrap()
     })
+}
+
+/// The rows of a file.
+fn read(path: &Path, columns: Option<&[&str]>) -> ParquetRecordBatchReader {
+    crate::files::read("test", std::fs::File::open(path).unwrap(), columns).unwrap()
 }
 
 /// Every file below a folder.

@@ -74,7 +74,7 @@ async fn the_log_has_no_column_statistics_and_a_plain_protocol() {
         checkpoints.iter().filter(|path| path.to_str().unwrap().contains(".checkpoint"));
     let mut read = 0;
     for path in checkpoints {
-        let mut batches = files::read("test", path, None).unwrap();
+        let mut batches = super::read(path, None);
         let text = batches.by_ref().map(|batch| {
             let batch = batch.unwrap();
             arrow::util::pretty::pretty_format_batches(&[batch]).unwrap().to_string()

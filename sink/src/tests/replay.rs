@@ -77,12 +77,12 @@ async fn replay(store: &Store, sink: &mut Sink, chunks: usize) -> Difference {
 /// The rows of `use` as text, in order of their places.
 async fn texts(store: &Store) -> Vec<(Row, String)> {
     let table = store.table("events/use").await;
-    let shape = files::Shape::new("test", table.dir(), &table.schema().unwrap(), 1);
+    let shape = crate::files::Shape::new("test", table.staging(), &table.schema().unwrap(), 1);
     let mut rows = Vec::new();
     for file in table.files() {
         let day = file.day.clone().unwrap();
-        for batch in files::read("test", &table.dir().join(&file.path), None).unwrap() {
-            let batch = files::align("test", &batch.unwrap(), &shape.schema).unwrap();
+        for batch in table.read(&file.path, None).unwrap() {
+            let batch = crate::files::align("test", &batch.unwrap(), &shape.schema).unwrap();
             for (index, row) in decode(&batch, &day).into_iter().enumerate() {
                 let text = arrow::util::pretty::pretty_format_batches(&[batch.slice(index, 1)]);
                 rows.push((row, text.unwrap().to_string()));
@@ -342,7 +342,12 @@ async fn rows_go_beside_and_the_tables_stay() {
     let sink = store.sink().await;
     let version = versions(&store).await;
     let beside = store.dir.path().join("beside");
-    let config = SinkConfig { root: beside.clone(), index: beside.join("index"), ..store.config() };
+    let config = SinkConfig {
+        root: beside.clone().into(),
+        index: beside.join("index"),
+        staging: beside.join("staging"),
+        ..store.config()
+    };
     let package = Arc::clone(&store.package);
     let mut other = Sink::open(config.clone(), Arc::clone(&package), LOG, 2).await.unwrap();
     let all = frames(&store, 0, &log());
@@ -355,27 +360,28 @@ async fn rows_go_beside_and_the_tables_stay() {
     }
     drop(other);
     assert_eq!((texts(&store).await, versions(&store).await), (before.clone(), version));
-    let outcomes = crate::outcomes(&beside).await.unwrap();
+    let outcomes = store.books(&beside).await;
     let stored = outcomes.iter().filter(|row| row.counted == STORED).map(|row| row.count);
     assert_eq!(stored.sum::<u64>(), 60);
-    let table = Table::existing(&beside, "events/use").await.unwrap().unwrap();
+    let table = store.table_in(&beside, "events/use").await;
     assert_eq!(table.files().iter().map(|file| file.rows).sum::<u64>(), 50);
     drop(sink);
 
     // An erasure and the end of rows reach there.
-    crate::keep_beside(&store.root(), &beside).unwrap();
+    crate::keep_beside(&store.root().into(), &beside).unwrap();
     // A copy of the store, for whatever it is used, does not work on the tables of the original.
     let copy = store.dir.path().join("copy");
     std::fs::create_dir(&copy).unwrap();
     std::fs::copy(store.root().join("beside.txt"), copy.join("beside.txt")).unwrap();
-    assert!(crate::beside::tables(&copy).await.unwrap().is_empty());
+    let home = Home { root: &copy.clone().into(), staging: &store.staging() };
+    assert!(crate::beside::tables(home).await.unwrap().is_empty());
     let mut sink = store.sink().await;
     let own = contributor(&store, 5);
     let erased = sink.erase(USE, &[own].into(), NOW).await.unwrap();
     assert_eq!((erased.rows, erased.files), (2, 2));
     let left = async || {
-        let table = Table::existing(&beside, "events/use").await.unwrap().unwrap();
-        assert_eq!(data_files(table.dir()).len(), table.files().len());
+        let table = store.table_in(&beside, "events/use").await;
+        assert_eq!(data_files(&beside.join("events/use")).len(), table.files().len());
         table.files().iter().map(|file| file.rows).sum::<u64>()
     };
     assert_eq!(left().await, 49);

@@ -20,7 +20,7 @@ async fn a_month_of_history_fits_into_few_files() {
     for batch in 0..20 {
         store.frame(&mut sink, USE, (IMPORT, batch.into()), &month(batch, 5_000));
     }
-    let open = data_files(&store.root().join("events/use")).len();
+    let open = data_files(&store.staging()).len();
     assert!((31..=35).contains(&open), "{open} files for 31 days");
     let pending = sink.pending();
     assert_eq!(pending.rows, 100_000);

@@ -164,7 +164,7 @@ pub(super) fn visit(id: &str) -> Value {
 /// What the books say, by name, where it is not zero; their sum is checked.
 pub(super) async fn books(place: &Place) -> BTreeMap<&'static str, u64> {
     let mut books = BTreeMap::new();
-    for row in sink::outcomes(place.data()).await.unwrap() {
+    for row in sink::outcomes(&place.data().into(), place.data()).await.unwrap() {
         let name = match row.counted {
             Counted::Received => "received",
             Counted::Outcome(outcome) => outcome.name(),

@@ -80,7 +80,8 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
 /// What the books say, by name of outcome, reason or note; families and partitions together.
 pub(crate) fn outcomes(data: &Path) -> BTreeMap<String, u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let rows = runtime.expect("a runtime").block_on(sink::outcomes(data)).expect("the books");
+    let (runtime, root) = (runtime.expect("a runtime"), data.into());
+    let rows = runtime.block_on(sink::outcomes(&root, data)).expect("the books");
     let mut sums = BTreeMap::new();
     for row in rows {
         let name = match row.counted {
