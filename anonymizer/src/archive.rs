@@ -2,9 +2,6 @@
 //! sealed under, and carried over into the one in force.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{
@@ -17,10 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::layout::{self, FIXED, Layout};
+use crate::shelf::Shelf;
 
-/// A folder with one file a policy.
+/// A shelf with one file a policy.
 pub(crate) struct Archive {
-    folder: PathBuf,
+    shelf: Arc<dyn Shelf>,
     read: Mutex<HashMap<Digest, Arc<Policy>>>,
 }
 
@@ -93,20 +91,15 @@ impl RawType {
 }
 
 impl Archive {
-    /// Opens the folder, made if there is none, and enters `package` if it is new.
-    pub(crate) fn open(folder: PathBuf, package: &Package) -> Result<Self, Error> {
-        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        let archive = Self { folder, read: Mutex::default() };
-        let path = archive.path(package.digest);
-        if !path.exists() {
+    /// Enters `package` if it is new. Of several that do at once the first is enough: a digest is of one content.
+    pub(crate) fn open(shelf: Arc<dyn Shelf>, package: &Package) -> Result<Self, Error> {
+        let archive = Self { shelf, read: Mutex::default() };
+        let name = file_name(package.digest);
+        if archive.shelf.read(&name)?.is_none() {
             let text = serde_json::to_vec(&Policy::of(package)).expect("names are JSON");
-            write_durably(&path, &text)?;
+            archive.shelf.create(&name, &text)?;
         }
         Ok(archive)
-    }
-
-    fn path(&self, digest: Digest) -> PathBuf {
-        self.folder.join(format!("{digest}.json"))
     }
 
     /// The policy of this digest.
@@ -115,12 +108,17 @@ impl Archive {
         if let Some(policy) = read.get(&digest) {
             return Ok(Arc::clone(policy));
         }
-        let text = fs::read(self.path(digest)).map_err(|_| Error::UnknownPolicy(digest))?;
+        // What cannot be read now is not unknown: nobody may count its frames as lost.
+        let text = self.shelf.read(&file_name(digest))?.ok_or(Error::UnknownPolicy(digest))?;
         let policy = serde_json::from_slice(&text).map_err(|_| Error::UnknownPolicy(digest))?;
         let policy = Arc::new(policy);
         read.insert(digest, Arc::clone(&policy));
         Ok(policy)
     }
+}
+
+fn file_name(digest: Digest) -> String {
+    format!("{digest}.json")
 }
 
 impl Policy {
@@ -267,20 +265,6 @@ fn reworded(column: &ArrayRef, old: &[String], new: &[String], otherwise: Option
         map.get(index).copied().flatten()
     };
     Arc::new((0..indices.len()).map(renumber).collect::<UInt16Array>())
-}
-
-/// Writes a whole file: temporary name, fsync, rename, fsync of the folder.
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(Error::io("write", path))
 }
 
 #[cfg(test)]

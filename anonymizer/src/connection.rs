@@ -185,6 +185,14 @@ impl Resolver {
         *self.geo.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(geo);
     }
 
+    /// Drops what was derived of keys that are forgotten: to be called when the ring was refreshed.
+    pub fn forget(&self) {
+        let mut cached = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if cached.ring_version != self.ring.version() {
+            cached.keys.clear();
+        }
+    }
+
     fn visit_key(&self, family: usize, epoch: i32) -> Result<Option<Arc<FieldKey>>, Error> {
         let ring_version = self.ring.version();
         {

@@ -36,6 +36,27 @@ pub enum Error {
     /// Another process uses the ring, and what is to be done needs it alone; or it is being changed.
     #[error("the key ring {0} is in use: stop the service first")]
     Busy(PathBuf),
+    /// A rotation of the key-encryption key was begun here or elsewhere and is not finished.
+    #[error(
+        "a rotation of the key-encryption key of {0} is unfinished: run `quorate keyring rotate` where it was begun"
+    )]
+    Rotating(PathBuf),
+    /// The key-encryption key was rotated while the ring was in use: whoever used it has to open it again.
+    #[error(
+        "the key-encryption key of {0} was rotated meanwhile: give this node the new one and start again"
+    )]
+    Rotated(PathBuf),
+    /// What many nodes share could not be read for so long that it may have changed: nothing is done by it.
+    #[error("{0} could not be read for {after} s, and others may have changed it", after = crate::shared::STALE_AFTER_MS / 1_000)]
+    Stale(&'static str),
+    /// Others changed a file again and again, so that a change of our own never came to pass.
+    #[error("{0} is changed by others all the time: try again")]
+    Contended(PathBuf),
+    /// The store keeps what is overwritten, so that nothing could be destroyed there.
+    #[error(
+        "{0} keeps earlier versions of what is overwritten, so that no key could be destroyed: use a bucket without versions"
+    )]
+    Versions(PathBuf),
     /// The ledger belongs to another ring: keys of one installation are not for the data of another.
     #[error("the ledger {ledger} is that of another key ring than {dir}")]
     AnotherRing {

@@ -5,6 +5,7 @@ mod generation;
 mod living;
 mod suppressed;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -29,6 +30,7 @@ use crate::plan::{self, Masks, Plan};
 use crate::pseudonym::RowKeys;
 use crate::raw::{ClockSource, RawBatch};
 use crate::seal::{Body, Header, Sealed};
+use crate::shelf::{Folder, Shelf};
 use crate::suppression::SuppressionList;
 
 /// Where a batch stands in the log.
@@ -50,6 +52,8 @@ pub struct Gate {
     archive: Archive,
     keys: Mutex<DerivedKeys>,
     generations: Mutex<Generations>,
+    /// Since when this process knows that an hour has more than one key, by the steady clock.
+    superseded_since: Mutex<HashMap<u32, Millis>>,
     suppression: Option<Arc<SuppressionList>>,
 }
 
@@ -61,6 +65,19 @@ impl Gate {
     ///
     /// [`Error::Field`] if the package asks for a transform that cannot be made; [`Error::Io`].
     pub fn new(package: Arc<Package>, ring: Arc<KeyRing>, archive: PathBuf) -> Result<Self, Error> {
+        Self::on(package, ring, Arc::new(Folder::new(archive)))
+    }
+
+    /// As [`Gate::new`], with the archive on a shelf that others may share.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gate::new`].
+    pub fn on(
+        package: Arc<Package>,
+        ring: Arc<KeyRing>,
+        archive: Arc<dyn Shelf>,
+    ) -> Result<Self, Error> {
         let plans = plan::of_package(&package)?;
         let archive = Archive::open(archive, &package)?;
         Ok(Self {
@@ -70,6 +87,7 @@ impl Gate {
             archive,
             keys: Mutex::default(),
             generations: Mutex::default(),
+            superseded_since: Mutex::default(),
             suppression: None,
         })
     }
@@ -81,13 +99,44 @@ impl Gate {
         self
     }
 
+    /// Reads what other nodes did with ring and list: keys that are destroyed are forgotten, and all that was derived of
+    /// them. To be called every [`crate::shared::REFRESH_EVERY_MS`] where many nodes share them.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyRing::refresh`] and [`SuppressionList::refresh`]; both are tried.
+    pub fn refresh(&self) -> Result<(), Error> {
+        let ring = self.ring.refresh();
+        let list = self.suppression.as_ref().map_or(Ok(()), |list| list.refresh());
+        self.forget_derived();
+        ring.and(list)
+    }
+
+    /// Whether what many nodes share was read lately enough to work by it: to take events, and to commit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`], [`Error::Rotated`].
+    pub fn usable(&self) -> Result<(), Error> {
+        self.ring.usable()?;
+        self.suppression.as_ref().map_or(Ok(()), |list| list.usable())
+    }
+
+    /// Counts who was entered in the suppression list, as far as this process knows: rows that were made under another
+    /// count are not to be committed. To be compared after [`Gate::refresh`].
+    #[must_use]
+    pub fn list_version(&self) -> u64 {
+        self.suppression.as_ref().map_or(0, |list| list.version())
+    }
+
     /// Seals a batch under the key of the last hour in which one of its events was received, with what was
     /// refused beside it. Rows of suppressed contributors are left out and counted.
     ///
     /// # Errors
     ///
-    /// If the key ring cannot give the hour's key, or the system cannot encrypt.
+    /// If the key ring cannot give the hour's key, or the system cannot encrypt; [`Error::Stale`].
     pub fn seal(&self, batch: RawBatch, mut tally: Tally) -> Result<Sealed, Error> {
+        self.usable()?;
         let RawBatch { family, digest, columns, nulled, suppressed } = batch;
         let received = numbers(&columns, layout::RECEIVED);
         let hour = received.iter().max().map_or(0, |received| Millis(*received).hour());
@@ -116,6 +165,7 @@ impl Gate {
         tally: Tally,
         received: Millis,
     ) -> Result<Sealed, Error> {
+        self.usable()?;
         let hour = received.hour();
         let family = family.map(|family| self.family(family).name.clone());
         let (generation, key, in_flight) = self.sealing(hour)?;
@@ -198,12 +248,13 @@ impl Gate {
         origin: &Origin,
         now: Millis,
     ) -> Result<AnonymizedBatch, Error> {
+        self.usable()?;
         let RawBatch { family, digest, columns, nulled, suppressed } = batch;
         if digest != self.package.digest {
             return Err(Error::UnknownPolicy(digest));
         }
         let declared = self.family(family);
-        let version = || self.suppression.as_ref().map_or(0, |list| list.version());
+        let version = || self.list_version();
         let (unwelcome, living) = loop {
             let before = version();
             let unwelcome = self.unwelcome(family, &columns, &suppressed);

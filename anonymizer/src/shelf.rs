@@ -5,11 +5,13 @@
 
 pub mod conformance;
 mod folder;
+#[cfg(test)]
+pub(crate) mod memory;
 
 use std::path::PathBuf;
 
 pub use folder::Folder;
-pub(crate) use folder::{overwrite_and_remove, private, replace, sync_folder, write_new};
+pub(crate) use folder::{overwrite_and_remove, sync_folder, write_new};
 
 use crate::error::Error;
 

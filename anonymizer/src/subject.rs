@@ -2,14 +2,16 @@
 
 use std::net::IpAddr;
 
+use schemas::Millis;
 use schemas::model::ContributorSource;
+use schemas::time::epoch_of;
 use zeroize::Zeroizing;
 
 use crate::agents::bounded;
 use crate::crypto::{length_prefixed, random};
 use crate::error::Error;
 use crate::gate::Gate;
-use crate::keys::{KeyName, KeyState, from_hexadecimal, hexadecimal};
+use crate::keys::{KeyName, KeyState, epoch_end, from_hexadecimal, hexadecimal};
 use crate::pseudonym::{Canonical, FieldKey, Hash, write_visit};
 
 /// Names what commitments of receipts are for; part of the format, never to be changed.
@@ -172,6 +174,32 @@ impl Gate {
         Ok(Subject { family: index, family_name, controller, canonical, spoken })
     }
 
+    /// As [`Gate::pseudonyms`], for whoever is entered in a list that many nodes share: the keys of every epoch in which one
+    /// may make a pseudonym before it has seen the list are made first.
+    ///
+    /// # Errors
+    ///
+    /// What the key ring gives.
+    pub fn pseudonyms_ahead(&self, subject: &Subject, now: Millis) -> Result<Pseudonyms, Error> {
+        if self.ring.is_shared() {
+            let family = self.family(subject.family);
+            let first = epoch_of(now.plus(-family.grace_ms()), family.epoch_days) - 1;
+            let last = epoch_of(now, family.epoch_days) + 1;
+            for epoch in first..=last {
+                let is_over = epoch_end(family, epoch).plus(family.grace_ms()) < now;
+                if is_over {
+                    continue;
+                }
+                let name = KeyName::Pseudonym { family: family.name.clone(), epoch };
+                match self.ring.get_or_create(&name) {
+                    Ok(_) | Err(Error::Destroyed(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.pseudonyms(subject)
+    }
+
     /// The subject's pseudonym in every epoch of its family whose key is alive. No key is made for it.
     ///
     /// # Errors
@@ -189,7 +217,7 @@ impl Gate {
             if *family != declared.name || entry.state == KeyState::Destroyed {
                 continue;
             }
-            let Some(root) = self.ring.existing(&entry.name) else { continue };
+            let Some(root) = self.ring.alive(&entry.name)? else { continue };
             let controller = &self.package.controller;
             let key = FieldKey::of(&root, controller, &declared.name, field, *epoch);
             found.push((*epoch, key.canonical(&subject.canonical)));

@@ -12,8 +12,6 @@
 //! in the list, and its file can be tested against guesses only by who has the key.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -25,7 +23,8 @@ use crate::error::Error;
 use crate::keys::{KeyName, KeyRing};
 use crate::keys::{from_hexadecimal, hexadecimal};
 use crate::pseudonym::{Hash, SuppressionKey};
-use crate::shelf::{private, sync_folder};
+use crate::shared::{Freshness, SETTLE_AFTER_MS, Sharing};
+use crate::shelf::{Folder, Shelf};
 use crate::subject::{Pseudonyms, Subject};
 
 /// Names of the list's own digest among the hashes of its key.
@@ -67,6 +66,12 @@ impl Suppressed {
     pub fn epochs(&self) -> usize {
         self.pseudonyms.len()
     }
+
+    /// Whether both keep the same contributor out, by the same hashes.
+    fn is_same_as(&self, other: &Self) -> bool {
+        (&self.family, &self.identifier, &self.pseudonyms)
+            == (&other.family, &other.identifier, &other.pseudonyms)
+    }
 }
 
 /// The file.
@@ -79,22 +84,29 @@ struct Wire {
     check: String,
 }
 
-/// The list, shared by the door, the gate and whoever removes. Cheap to ask while it is empty.
+/// The list, shared by the door, the gate and whoever removes, in all processes that have it on one shelf. Cheap to ask
+/// while it is empty.
 pub struct SuppressionList {
-    path: PathBuf,
+    shelf: Arc<dyn Shelf>,
+    name: String,
     ring: Arc<KeyRing>,
     controller: String,
     empty: AtomicBool,
     /// Counts changes.
     version: AtomicU64,
-    /// Held by the one that changes the list, file included.
-    changing: Mutex<()>,
+    /// Held by the one that changes the list, file included; what the file held when it was last read.
+    changing: Mutex<Option<Vec<u8>>>,
     state: RwLock<State>,
+    freshness: Freshness,
+    /// Since when this process knows each request that is not done, by the steady clock.
+    since: Mutex<HashMap<String, Millis>>,
 }
 
 #[derive(Default)]
 struct State {
     entries: Vec<Suppressed>,
+    /// Requests that the file has held.
+    written: HashSet<String>,
     families: HashMap<String, Arc<FamilyList>>,
 }
 
@@ -126,29 +138,77 @@ impl SuppressionList {
     /// [`Error::Suppression`] if it is not as it was written; [`Error::NoKey`] or [`Error::Destroyed`] if its key is
     /// gone; [`Error::Io`]. Nothing may be taken in without a list that exists.
     pub fn open(path: PathBuf, ring: Arc<KeyRing>, controller: &str) -> Result<Self, Error> {
-        let text = match fs::read(&path) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Error::io("read", &path)(error)),
-        };
+        let (shelf, name) = Folder::of(&path);
+        Self::on(Arc::new(shelf), &name, ring, controller, Sharing::Sole)
+    }
+
+    /// As [`SuppressionList::open`], on a shelf that others may share: they are seen by [`SuppressionList::refresh`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SuppressionList::open`].
+    pub fn on(
+        shelf: Arc<dyn Shelf>,
+        name: &str,
+        ring: Arc<KeyRing>,
+        controller: &str,
+        sharing: Sharing,
+    ) -> Result<Self, Error> {
         let list = Self {
-            path,
+            shelf,
+            name: name.to_owned(),
             ring,
             controller: controller.to_owned(),
             empty: AtomicBool::new(true),
             version: AtomicU64::new(0),
-            changing: Mutex::new(()),
+            changing: Mutex::default(),
             state: RwLock::default(),
+            freshness: Freshness::new(sharing, "the suppression list"),
+            since: Mutex::default(),
         };
-        if let Some(text) = text {
-            let damaged = || Error::Suppression(list.path.clone());
-            let wire: Wire = serde_json::from_slice(&text).map_err(|_| damaged())?;
-            if wire.format != 1 || wire.check != list.check(&wire.entries, false)? {
-                return Err(damaged());
-            }
-            list.take(wire.entries)?;
-        }
+        list.look()?;
         Ok(list)
+    }
+
+    /// Reads whom others entered. To be called every [`crate::shared::REFRESH_EVERY_MS`] where many nodes share the list.
+    ///
+    /// # Errors
+    ///
+    /// As [`SuppressionList::open`]: what was read before stands, and after [`crate::shared::STALE_AFTER_MS`] nothing may
+    /// be taken in by it.
+    pub fn refresh(&self) -> Result<(), Error> {
+        if !self.freshness.is_shared() {
+            return Ok(());
+        }
+        let began = self.freshness.now();
+        self.look()?;
+        self.freshness.seen_at(began);
+        Ok(())
+    }
+
+    fn look(&self) -> Result<(), Error> {
+        let mut seen = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = self.shelf.read(&self.name)?;
+        if text.is_some() && text == *seen {
+            return Ok(());
+        }
+        let entries = self.parse(text.as_deref())?;
+        self.take_written(entries)?;
+        *seen = text;
+        Ok(())
+    }
+
+    /// Whether whom others entered was read within so many milliseconds; always, where nobody else is.
+    #[must_use]
+    pub fn is_fresh(&self, within_ms: i64) -> bool {
+        self.freshness.is_fresh(within_ms)
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::Stale`] if nothing may be taken in by it now.
+    pub(crate) fn usable(&self) -> Result<(), Error> {
+        self.freshness.check()
     }
 
     /// Whether nobody is in it: then there is nothing to look for.
@@ -157,8 +217,9 @@ impl SuppressionList {
         self.empty.load(Ordering::Acquire)
     }
 
-    /// Changes whenever somebody is entered.
-    pub(crate) fn version(&self) -> u64 {
+    /// Changes whenever somebody is entered: rows that were made under another version may hold somebody.
+    #[must_use]
+    pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
@@ -175,23 +236,40 @@ impl SuppressionList {
         state.entries.iter().filter(|entry| entry.pending).cloned().collect()
     }
 
+    /// Those of [`SuppressionList::pending`] that every node knows by now, or works no more: what is stored of them grows
+    /// no longer. All, where nobody else is.
+    #[must_use]
+    pub fn settled(&self) -> Vec<Suppressed> {
+        let pending = self.pending();
+        if !self.freshness.is_shared() {
+            return pending;
+        }
+        let now = self.freshness.now();
+        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let known_for = |entry: &Suppressed| {
+            since.get(&entry.request).map_or(0, |since| now.0.saturating_sub(since.0))
+        };
+        pending.into_iter().filter(|entry| known_for(entry) >= SETTLE_AFTER_MS).collect()
+    }
+
     /// Enters a contributor: from now on nobody by that identifier comes in. Durable on return.
     ///
     /// `pseudonyms` is called when the identifier is already looked for, so that no key is made and used behind
-    /// its back; if it fails, the entry is taken out again.
+    /// its back; if it fails, the entry is taken out again. Where there are others it is called again once they can see
+    /// the entry, for the keys that they made before.
     ///
     /// # Errors
     ///
-    /// What `pseudonyms` gives; [`Error::Io`], after which the entry stands in memory alone: call again.
+    /// What `pseudonyms` gives; [`Error::Io`], after which the entry stands in memory alone at most: call again.
     pub fn enter(
         &self,
         request: &str,
         kind: RequestKind,
         subject: &Subject,
         since: Millis,
-        pseudonyms: impl FnOnce() -> Result<Pseudonyms, Error>,
+        pseudonyms: impl Fn() -> Result<Pseudonyms, Error>,
     ) -> Result<Suppressed, Error> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let key = self.key(subject.family_name(), true)?;
         let mut entry = Suppressed {
             request: request.to_owned(),
@@ -204,26 +282,31 @@ impl SuppressionList {
             pseudonyms: Vec::new(),
         };
         let before = self.entries();
-        let mut entries = before.clone();
-        entries.push(entry.clone());
-        self.take(entries)?;
-        let pseudonyms = match pseudonyms() {
-            Ok(pseudonyms) => pseudonyms,
+        self.take([before.as_slice(), std::slice::from_ref(&entry)].concat())?;
+        let hashes = || -> Result<Vec<(i32, String)>, Error> {
+            let mut scratch = Vec::new();
+            let pseudonyms = pseudonyms()?;
+            let hash = |(epoch, pseudonym): (i32, &Hash)| {
+                (epoch, hexadecimal(&key.pseudonym(pseudonym, &mut scratch)))
+            };
+            Ok(pseudonyms.iter().map(hash).collect())
+        };
+        entry.pseudonyms = match hashes() {
+            Ok(hashes) => hashes,
             Err(error) => {
                 self.take(before)?;
                 return Err(error);
             }
         };
-        let mut scratch = Vec::new();
-        let hash = |pseudonym: &Hash| hexadecimal(&key.pseudonym(pseudonym, &mut scratch));
-        let hashes: Vec<String> =
-            pseudonyms.iter().map(|(_, pseudonym)| pseudonym).map(hash).collect();
-        entry.pseudonyms = pseudonyms.iter().map(|(epoch, _)| epoch).zip(hashes).collect();
         entry.pending = true;
-        let mut entries = before;
-        entries.push(entry.clone());
-        self.write(&entries)?;
-        self.take(entries)?;
+        self.change(&mut seen, |entries| put(entries, &entry))?;
+        if self.freshness.is_shared() {
+            let later = hashes()?;
+            if later != entry.pseudonyms {
+                entry.pseudonyms = later;
+                self.change(&mut seen, |entries| put(entries, &entry))?;
+            }
+        }
         Ok(entry)
     }
 
@@ -233,13 +316,37 @@ impl SuppressionList {
     ///
     /// [`Error::Io`], after which they are still pending.
     pub fn settle(&self, requests: &[String]) -> Result<(), Error> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut entries = self.entries();
-        for entry in &mut entries {
-            entry.pending &= !requests.contains(&entry.request);
-        }
-        self.write(&entries)?;
-        self.take(entries)
+        let mut seen = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.change(&mut seen, |entries| {
+            for entry in entries {
+                entry.pending &= !requests.contains(&entry.request);
+            }
+        })
+    }
+
+    /// Changes what the shelf holds, whatever others made of it meanwhile, and takes it.
+    fn change(
+        &self,
+        seen: &mut Option<Vec<u8>>,
+        change: impl Fn(&mut Vec<Suppressed>),
+    ) -> Result<(), Error> {
+        let mut after = (Vec::new(), None);
+        self.shelf.update(&self.name, &mut |text| {
+            let before = self.parse(text)?;
+            let mut entries = before.clone();
+            change(&mut entries);
+            if entries == before {
+                after = (entries, text.map(<[u8]>::to_vec));
+                return Ok(None);
+            }
+            let text = self.wire(&entries)?;
+            after = (entries, Some(text.clone()));
+            Ok(Some(text))
+        })?;
+        let (entries, text) = after;
+        self.take_written(entries)?;
+        *seen = text;
+        Ok(())
     }
 
     /// The request whose contributor has this pseudonym in `family`.
@@ -271,9 +378,43 @@ impl SuppressionList {
         Ok(hexadecimal(&self.key("", create)?.identifier(&[DIGEST, &text].concat())))
     }
 
+    /// What a file holds; nobody, if there is none and nobody was known.
+    fn parse(&self, text: Option<&[u8]>) -> Result<Vec<Suppressed>, Error> {
+        let damaged = || Error::Suppression(self.shelf.place(&self.name));
+        let entries = match text {
+            None => Vec::new(),
+            Some(text) => {
+                let wire: Wire = serde_json::from_slice(text).map_err(|_| damaged())?;
+                if wire.format != 1 || wire.check != self.check(&wire.entries, false)? {
+                    return Err(damaged());
+                }
+                wire.entries
+            }
+        };
+        // Nobody is ever taken out: an older list, or none, would let people back in.
+        let has = |known: &String| entries.iter().any(|entry| entry.request == *known);
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        if state.written.iter().all(has) { Ok(entries) } else { Err(damaged()) }
+    }
+
+    fn wire(&self, entries: &[Suppressed]) -> Result<Vec<u8>, Error> {
+        let check = self.check(entries, true)?;
+        let wire = Wire { format: 1, entries: entries.to_vec(), check };
+        Ok(serde_json::to_vec_pretty(&wire).expect("texts and numbers are JSON"))
+    }
+
+    /// As [`SuppressionList::take`], of what the shelf holds.
+    fn take_written(&self, entries: Vec<Suppressed>) -> Result<(), Error> {
+        let requests: Vec<String> = entries.iter().map(|entry| entry.request.clone()).collect();
+        self.take(entries)?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.written.extend(requests);
+        Ok(())
+    }
+
     /// Makes `entries` what is asked from now on.
     fn take(&self, entries: Vec<Suppressed>) -> Result<(), Error> {
-        let damaged = || Error::Suppression(self.path.clone());
+        let damaged = || Error::Suppression(self.shelf.place(&self.name));
         let mut families: HashMap<String, FamilyList> = HashMap::new();
         for (index, entry) in entries.iter().enumerate() {
             if !families.contains_key(&entry.family) {
@@ -296,34 +437,37 @@ impl SuppressionList {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.families = families.into_iter().map(|(name, list)| (name, Arc::new(list))).collect();
         self.empty.store(entries.is_empty(), Ordering::Release);
+        let is_same = state.entries.len() == entries.len()
+            && state.entries.iter().zip(&entries).all(|(one, other)| one.is_same_as(other));
+        let waiting = entries.iter().filter(|entry| entry.pending);
+        self.note(waiting.map(|entry| entry.request.clone()).collect());
         state.entries = entries;
-        self.version.fetch_add(1, Ordering::AcqRel);
+        if !is_same {
+            self.version.fetch_add(1, Ordering::AcqRel);
+        }
         Ok(())
     }
 
-    /// Replaces the file as a whole: temporary name, fsync, rename, fsync of the folder.
-    fn write(&self, entries: &[Suppressed]) -> Result<(), Error> {
-        let check = self.check(entries, true)?;
-        let wire = Wire { format: 1, entries: entries.to_vec(), check };
-        let text = serde_json::to_vec_pretty(&wire).expect("texts and numbers are JSON");
-        if let Some(folder) = self.path.parent()
-            && !folder.exists()
-        {
-            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-            sync_folder(folder)?;
+    /// Notes since when requests are known that are not done.
+    fn note(&self, waiting: HashSet<String>) {
+        let now = self.freshness.now();
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.retain(|request, _| waiting.contains(request));
+        for request in waiting {
+            since.entry(request).or_insert(now);
         }
-        let temporary = self.path.with_extension("tmp");
-        let write = || -> std::io::Result<()> {
-            let mut file: File =
-                private().write(true).create(true).truncate(true).open(&temporary)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &self.path)
-        };
-        write().map_err(Error::io("write", &self.path))?;
-        sync_folder(&self.path)
     }
 }
 
+/// Puts an entry in, in place of what the same request put there before.
+fn put(entries: &mut Vec<Suppressed>, entry: &Suppressed) {
+    match entries.iter_mut().find(|known| known.request == entry.request) {
+        Some(known) => known.clone_from(entry),
+        None => entries.push(entry.clone()),
+    }
+}
+
+#[cfg(test)]
+mod nodes;
 #[cfg(test)]
 mod tests;

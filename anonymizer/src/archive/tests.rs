@@ -109,7 +109,7 @@ fn policies_and_families_that_nobody_knows_are_refused() {
     assert!(matches!(across(&bench, &today, ALL), Err(Error::UnknownPolicy(_))));
 }
 
-fn today_file(bench: &Bench) -> PathBuf {
+fn today_file(bench: &Bench) -> std::path::PathBuf {
     bench.folder.path().join("archive").join(format!("{}.json", bench.package.digest))
 }
 

@@ -83,6 +83,14 @@ impl Gate {
         if keys.ring_version == self.ring.version() { find(&keys) } else { None }
     }
 
+    /// Drops what was derived of keys that are forgotten.
+    pub(super) fn forget_derived(&self) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.ring_version != self.ring.version() {
+            *keys = DerivedKeys::default();
+        }
+    }
+
     fn remember(&self, version: u64, insert: impl FnOnce(&mut DerivedKeys)) {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let full = keys.fields.len() + keys.events.len() >= DERIVED_KEYS_MAX;
@@ -126,16 +134,18 @@ impl Gate {
             let (key, before) = keys.get(generation, || {
                 let root = self.ring.get_or_create(&name(generation))?;
                 let before = generation.saturating_sub(1);
-                let root_before = self.ring.existing(&name(before));
+                let root_before = self.ring.alive(&name(before))?;
                 let before = root_before.map(|root| self.events_key(family, before, &root));
                 Ok((self.events_key(family, generation, &root), before))
             })?;
             let bucket = living.buckets[row];
-            let in_time = living.in_time[row].and_then(|(day, generation)| {
-                let root = self.ring.existing(&name(generation))?;
-                let key = self.events_key(family, generation, &root);
-                Some((u32::try_from(day).ok()?, hash(&key, row)?))
-            });
+            let in_time = match living.in_time[row] {
+                None => None,
+                Some((day, generation)) => self.ring.alive(&name(generation))?.and_then(|root| {
+                    let key = self.events_key(family, generation, &root);
+                    Some((u32::try_from(day).ok()?, hash(&key, row)?))
+                }),
+            };
             out.push(hash(&key, row).map(|found| EventKey {
                 bucket,
                 hash: found,

@@ -3,6 +3,10 @@
 //! A frame that is sealed holds on to its key's generation until it is in the log or has failed. Who wants the frames
 //! of an hour under another key asks for the next generation, waits until nobody holds an older one, seals the frames
 //! that are in the log again, and then destroys the old keys: no frame is lost on the way between.
+//!
+//! Where many nodes share a ring, others seal too. They see another generation when they look, so that whoever asked for
+//! it waits as long as one may go on without looking ([`crate::shared`]), by a clock that nobody sets; and a node that
+//! had a frame on its way for longer does not acknowledge it ([`Gate::stands`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, Weak};
@@ -11,6 +15,7 @@ use super::Gate;
 use crate::error::Error;
 use crate::keys::{Key, KeyName, KeyState};
 use crate::seal::{Generation, InFlight};
+use crate::shared::SETTLE_AFTER_MS;
 
 /// Hours remembered at once.
 const HOURS_MAX: usize = 256;
@@ -23,11 +28,22 @@ pub(super) struct Hour {
     newest: Arc<Generation>,
     /// Those under which nothing new is sealed: gone when no frame is on its way any more.
     older: Vec<Weak<Generation>>,
+    /// Lines of the ledger of keys that the newest was found in, where others may make another.
+    lines: usize,
 }
 
 impl Hour {
     fn is_settled(&self) -> bool {
         self.older.iter().all(|older| older.strong_count() == 0)
+    }
+
+    fn set_newest(&mut self, newest: u32) {
+        if newest <= self.newest.0 {
+            return;
+        }
+        self.older.retain(|older| older.strong_count() > 0);
+        self.older.push(Arc::downgrade(&self.newest));
+        self.newest = Arc::new(Generation(newest));
     }
 }
 
@@ -42,23 +58,42 @@ impl Gate {
 
     fn newest(&self, hour: u32) -> Result<Arc<Generation>, Error> {
         let mut known = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get(&hour) {
+        let lines = if self.ring.is_shared() { self.ring.lines() } else { 0 };
+        if let Some(known) = known.get(&hour)
+            && known.lines == lines
+        {
             return Ok(Arc::clone(&known.newest));
         }
         let mut newest = 0;
-        for entry in self.ring.list()? {
+        for entry in self.ring.known()? {
             if let KeyName::Seal { hour: of, generation } = entry.name
                 && of == hour
             {
                 newest = generation.max(newest);
             }
         }
+        if let Some(known) = known.get_mut(&hour) {
+            known.lines = lines;
+            known.set_newest(newest);
+            return Ok(Arc::clone(&known.newest));
+        }
         if known.len() >= HOURS_MAX {
             known.retain(|_, hour| Arc::strong_count(&hour.newest) > 1 || !hour.is_settled());
         }
         let newest = Arc::new(Generation(newest));
-        known.insert(hour, Hour { newest: Arc::clone(&newest), older: Vec::new() });
+        known.insert(hour, Hour { newest: Arc::clone(&newest), older: Vec::new(), lines });
         Ok(newest)
+    }
+
+    /// Whether a frame that was sealed under this generation of `hour` may be acknowledged now that it is in the log. Not if
+    /// it was on its way while others made another key for the hour: it may have come too late to be sealed again. Always,
+    /// where nobody else is: a frame on its way then keeps its key.
+    #[must_use]
+    pub fn stands(&self, hour: u32, generation: u32) -> bool {
+        if !self.ring.is_shared() {
+            return true;
+        }
+        self.usable().is_ok() && self.newest(hour).is_ok_and(|newest| newest.0 == generation)
     }
 
     /// Makes a new key for `hour`, under which everything is sealed from now on. Frames that are sealed under the one
@@ -73,16 +108,25 @@ impl Gate {
         self.ring.get_or_create(&KeyName::Seal { hour, generation: next })?;
         let mut known = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.get_mut(&hour) {
-            known.older.retain(|older| older.strong_count() > 0);
-            known.older.push(Arc::downgrade(&old));
-            known.newest = Arc::new(Generation(next));
+            known.set_newest(next);
         }
+        self.superseded_for_ms(hour);
         Ok(())
     }
 
-    /// Whether every frame sealed under an older key of `hour` is in the log, or has failed.
+    /// For how long this process has known that `hour` has more than one key, by the steady clock.
+    fn superseded_for_ms(&self, hour: u32) -> i64 {
+        let now = self.ring.steady_now();
+        let mut since = self.superseded_since.lock().unwrap_or_else(PoisonError::into_inner);
+        now.0.saturating_sub(since.entry(hour).or_insert(now).0)
+    }
+
+    /// Whether every frame sealed under an older key of `hour` is in the log, or has failed, or will not be acknowledged.
     #[must_use]
     pub fn is_settled(&self, hour: u32) -> bool {
+        if self.ring.is_shared() && self.superseded_for_ms(hour) < SETTLE_AFTER_MS {
+            return false;
+        }
         let known = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&hour).is_none_or(Hour::is_settled)
     }
@@ -124,6 +168,7 @@ impl Gate {
                 gone.push(entry.commitment);
             }
         }
+        self.superseded_since.lock().unwrap_or_else(PoisonError::into_inner).remove(&hour);
         Ok(gone)
     }
 }

@@ -45,9 +45,7 @@ impl Gate {
             }
             let mut epoch = epoch_of(Millis(received[row]), declared.epoch_days);
             let earlier = epoch.saturating_sub(epochs_back(clocks[row]));
-            if earlier != epoch
-                && sessions.get(earlier, || Ok(self.goes_on(declared, earlier, now)))?
-            {
+            if earlier != epoch && sessions.get(earlier, || self.goes_on(declared, earlier, now))? {
                 epoch = earlier;
             }
             let by_device = ClockSource::of_code(clocks[row]) == ClockSource::Device;
@@ -80,10 +78,10 @@ impl Gate {
     }
 
     /// Whether a session that began in `epoch` keeps its pseudonym: while the key lives, and no longer than its rows.
-    fn goes_on(&self, family: &Family, epoch: i32, now: Millis) -> bool {
+    fn goes_on(&self, family: &Family, epoch: i32, now: Millis) -> Result<bool, Error> {
         let name = KeyName::Pseudonym { family: family.name.clone(), epoch };
-        epoch_end(family, epoch).plus(family.grace_ms()) >= now
-            && self.ring.existing(&name).is_some()
+        let in_time = epoch_end(family, epoch).plus(family.grace_ms()) >= now;
+        Ok(in_time && self.ring.alive(&name)?.is_some())
     }
 
     fn lives(&self, name: &KeyName) -> Result<bool, Error> {

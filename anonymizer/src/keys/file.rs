@@ -6,7 +6,7 @@
 //! ```
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use schemas::Millis;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::name::KeyName;
 use crate::crypto::{KEY_BYTES, NONCE_BYTES, TAG_BYTES, open_in_place, random, seal_tail};
 use crate::error::Error;
-use crate::shelf::{replace, write_new};
+use crate::shelf::write_new;
 use crate::vault::Secret;
 
 const MAGIC: &[u8; 5] = b"QKEY\x01";
@@ -28,17 +28,18 @@ const COMMITMENT_CONTEXT: &str = "quorate 2026-11 v1 key commitment";
 /// Authenticated with the marker's proof.
 const PROOF_CONTEXT: &[u8] = b"quorate 2026-11 v1 key ring";
 
-pub(super) fn marker_path(dir: &Path) -> PathBuf {
-    dir.join("ring.json")
-}
-
+/// Name of the marker.
+pub(super) const MARKER: &str = "ring.json";
 /// Where the ring remembers up to which line the ledger went.
-pub(super) fn head_path(dir: &Path) -> PathBuf {
-    dir.join("ledger.head")
-}
+pub(super) const HEAD: &str = "ledger.head";
+/// There while the key-encryption key is rotated: a marker under the new one.
+pub(super) const ROTATING: &str = "rotating";
+/// Folder of keys.
+pub(super) const KEYS: &str = "keys";
 
-pub(super) fn keys_folder(dir: &Path) -> PathBuf {
-    dir.join("keys")
+/// Name of a key's file.
+pub(super) fn key_file(name: &KeyName) -> String {
+    format!("{KEYS}/{}.key", name.file_stem())
 }
 
 /// A key as it lies in its file.
@@ -62,22 +63,8 @@ impl KeyFile {
         hexadecimal(&self.nonce) + &hexadecimal(&hash)
     }
 
-    /// Writes the key where none may be yet; false if there is one. Durable on return.
-    pub(super) fn write_new(
-        &self,
-        path: &Path,
-        name: &KeyName,
-        kek: &Secret,
-    ) -> Result<bool, Error> {
-        write_new(path, &self.sealed(name, kek)?)
-    }
-
-    /// Writes the key in place of its file, whose content is overwritten. Durable on return.
-    pub(super) fn replace(&self, path: &Path, name: &KeyName, kek: &Secret) -> Result<(), Error> {
-        replace(path, &self.sealed(name, kek)?)
-    }
-
-    fn sealed(&self, name: &KeyName, kek: &Secret) -> Result<Vec<u8>, Error> {
+    /// The bytes of its file.
+    pub(super) fn sealed(&self, name: &KeyName, kek: &Secret) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::with_capacity(FILE_BYTES);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&self.created.0.to_le_bytes());
@@ -90,9 +77,9 @@ impl KeyFile {
         Ok(bytes)
     }
 
-    pub(super) fn read(path: &Path, name: &KeyName, kek: &Secret) -> Result<Self, Error> {
+    /// Reads what [`KeyFile::sealed`] gave.
+    pub(super) fn open(mut bytes: Vec<u8>, name: &KeyName, kek: &Secret) -> Result<Self, Error> {
         let damaged = || Error::DamagedKey(name.to_string());
-        let mut bytes = fs::read(path).map_err(Error::io("read", path))?;
         if bytes.len() != FILE_BYTES || !bytes.starts_with(MAGIC) {
             return Err(damaged());
         }
@@ -128,10 +115,10 @@ pub(super) struct Marker {
 }
 
 impl Marker {
-    pub(super) fn read(path: &Path) -> Result<Self, Error> {
-        let text = fs::read(path).map_err(Error::io("read", path))?;
+    /// Reads what [`Marker::text`] gave.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, Error> {
         let damaged = || Error::DamagedKey("ring.json".to_owned());
-        let marker: Self = serde_json::from_slice(&text).map_err(|_| damaged())?;
+        let marker: Self = serde_json::from_slice(text).map_err(|_| damaged())?;
         if matches!(marker.format, 1 | 2) { Ok(marker) } else { Err(damaged()) }
     }
 
@@ -156,18 +143,9 @@ impl Marker {
         [PROOF_CONTEXT, self.id.as_bytes()].concat()
     }
 
-    fn text(&self) -> Vec<u8> {
+    /// The content of its file.
+    pub(super) fn text(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a number and texts are JSON")
-    }
-
-    /// Writes it where there is none.
-    pub(super) fn write_new(&self, path: &Path) -> Result<(), Error> {
-        write_new(path, &self.text()).map(drop)
-    }
-
-    /// Writes it in place of the one before.
-    pub(super) fn replace(&self, path: &Path) -> Result<(), Error> {
-        replace(path, &self.text())
     }
 
     /// Refuses any key-encryption key but the one this ring was made with.
@@ -188,7 +166,7 @@ pub(super) fn write_kek(path: &Path) -> Result<(), Error> {
     let kek = Zeroizing::new(random::<KEY_BYTES>()?);
     let text = Zeroizing::new(hexadecimal(kek.as_slice()) + "\n");
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        create_folder(folder)?;
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
     write_new(path, text.as_bytes())?;
     Ok(())
@@ -217,10 +195,6 @@ fn others_may_read(file: &fs::Metadata) -> bool {
 #[cfg(not(unix))]
 fn others_may_read(_: &fs::Metadata) -> bool {
     false
-}
-
-pub(super) fn create_folder(path: &Path) -> Result<(), Error> {
-    fs::create_dir_all(path).map_err(Error::io("create", path))
 }
 
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {

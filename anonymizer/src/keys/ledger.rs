@@ -5,17 +5,19 @@
 //! folder holds the hash of the last, so that the end cannot be cut off. The first line names the ring.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use schemas::Millis;
 use serde::{Deserialize, Serialize};
 
 use super::name::KeyName;
-use super::{KeyEntry, KeyState, file};
+use super::{KeyEntry, KeyState, Shelves, file};
 use crate::error::Error;
-use crate::shelf::{private, replace, sync_folder};
+use crate::shelf::Shelf;
+
+/// How often others may be first to append before it is given up.
+const TRIES: usize = 200;
 
 /// What happened to a key.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,89 +67,130 @@ pub(super) fn hash(line: &str) -> String {
     blake3::hash(line.as_bytes()).to_hex().to_string()
 }
 
-/// The ledger file, and what has been read of it.
+/// The ledger, and what has been read of it. Nothing waits for a shelf under its lock.
 pub(super) struct Ledger {
-    path: PathBuf,
-    file: File,
-    /// Where the hash of the last line is kept beside the keys.
-    head: PathBuf,
-    /// Hash of the last line, and the id of the ring, once read.
+    shelf: Arc<dyn Shelf>,
+    name: String,
+    /// Where the hash of the last line is kept, beside the keys.
+    ring: Arc<dyn Shelf>,
+    read: Mutex<Read>,
+}
+
+/// What the lines read so far say.
+#[derive(Default)]
+pub(super) struct Read {
+    /// Hash of the last line, and the id of the ring.
     last: Option<String>,
     ring: Option<String>,
-    /// Bytes read so far, and lines.
+    /// Bytes of whole lines, and lines.
     offset: u64,
     lines: usize,
+    /// A last line without an end: torn by a crash, because nobody reads while somebody appends.
+    torn: String,
     keys: BTreeMap<KeyName, KeyEntry>,
 }
 
 impl Ledger {
-    /// Opens the ledger of the ring in `dir` with this id, made if there is none, and reads it.
+    /// Opens the ledger of the ring with this id, made if there is none, and reads it.
     ///
     /// # Errors
     ///
     /// [`Error::AnotherRing`] if it is that of another ring.
-    pub(super) fn open(path: &Path, dir: &Path, id: &str, now: Millis) -> Result<Self, Error> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            file::create_folder(folder)?;
-        }
-        let mut options: OpenOptions = private();
-        let opened = options.read(true).append(true).create(true).open(path);
-        let file = opened.map_err(Error::io("open", path))?;
-        sync_folder(path)?;
-        let mut ledger = Self {
-            path: path.to_owned(),
-            file,
-            head: file::head_path(dir),
-            last: None,
-            ring: None,
-            offset: 0,
-            lines: 0,
-            keys: BTreeMap::new(),
+    pub(super) fn open(shelves: &Shelves, id: &str, now: Millis) -> Result<Self, Error> {
+        let ledger = Self {
+            shelf: Arc::clone(&shelves.ledger),
+            name: shelves.ledger_name.clone(),
+            ring: Arc::clone(&shelves.ring),
+            read: Mutex::default(),
         };
-        ledger.locked(|ledger| {
-            ledger.refresh()?;
-            ledger.repair()?;
-            match &ledger.ring {
-                Some(ring) if ring == id => Ok(()),
-                None if id.is_empty() => Ok(()),
-                None => ledger.write(Line::ring(now, id)),
-                Some(_) => {
-                    let (dir, ledger) = (dir.to_owned(), path.to_owned());
-                    Err(Error::AnotherRing { dir, ledger })
-                }
-            }
+        ledger.append(|read| match &read.ring {
+            Some(ring) if ring == id => None,
+            // Of a ring of before there were ids.
+            None if id.is_empty() => None,
+            None => Some(Line::ring(now, id)),
+            Some(_) => None,
         })?;
+        if ledger.read().ring.as_ref().is_some_and(|ring| ring != id) {
+            let (dir, ledger) = (shelves.ring.place(""), ledger.place());
+            return Err(Error::AnotherRing { dir, ledger });
+        }
         Ok(ledger)
     }
 
-    /// Keeps other processes from appending meanwhile.
-    fn locked<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
-        self.file.lock().map_err(Error::io("lock", &self.path))?;
-        let done = work(self);
-        self.file.unlock().map_err(Error::io("unlock", &self.path))?;
-        done
+    pub(super) fn place(&self) -> PathBuf {
+        self.shelf.place(&self.name)
     }
 
-    /// Reads what other processes have appended.
-    pub(super) fn refresh(&mut self) -> Result<(), Error> {
-        let mut text = String::new();
-        self.file
-            .seek(SeekFrom::Start(self.offset))
-            .and_then(|_| self.file.read_to_string(&mut text))
-            .map_err(Error::io("read", &self.path))?;
-        // A last line without an end is still being written, or was torn by a crash.
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        for line in text[..whole].split_terminator('\n') {
+    /// What has been read so far.
+    pub(super) fn read(&self) -> MutexGuard<'_, Read> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what others have appended.
+    pub(super) fn refresh(&self) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            let at = self.read().offset;
+            let tail = self.shelf.read_from(&self.name, at)?;
+            let mut read = self.read();
+            // Another thread read on meanwhile, perhaps less than is there now.
+            if read.offset == at {
+                return read.take(&tail).map_err(|line| Error::Ledger { path: self.place(), line });
+            }
+        }
+        Err(Error::Contended(self.place()))
+    }
+
+    /// Appends the line that `line` makes of what has been read, if it makes one; asked again when others were first.
+    /// Durable on return.
+    pub(super) fn append(&self, mut line: impl FnMut(&Read) -> Option<Line>) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            self.refresh()?;
+            let (at, text) = {
+                let read = self.read();
+                let Some(line) = line(&read) else { return Ok(()) };
+                (read.end(), read.text(line))
+            };
+            if self.shelf.append(&self.name, at, text.as_bytes())? {
+                return self.remember();
+            }
+        }
+        Err(Error::Contended(self.place()))
+    }
+
+    /// Notes in the ring where the ledger ends. Of several that append at once the one that sees no later line is last.
+    fn remember(&self) -> Result<(), Error> {
+        let mut noted = None;
+        for _ in 0..TRIES {
+            self.refresh()?;
+            let last = self.read().last.clone();
+            if last == noted {
+                return Ok(());
+            }
+            self.ring.replace(file::HEAD, last.as_deref().unwrap_or_default().as_bytes())?;
+            noted = last;
+        }
+        Err(Error::Contended(self.place()))
+    }
+}
+
+impl Read {
+    /// Takes what stands from the offset on; a line that cannot be read is given by its number.
+    fn take(&mut self, tail: &[u8]) -> Result<(), usize> {
+        let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let text = std::str::from_utf8(&tail[..whole]).map_err(|_| self.lines + 1)?;
+        for line in text.split_terminator('\n') {
             self.lines += 1;
             self.last = Some(hash(line));
-            self.take(line).ok_or(Error::Ledger { path: self.path.clone(), line: self.lines })?;
+            self.line(line).ok_or(self.lines)?;
         }
         self.offset += whole as u64;
+        self.torn = String::from_utf8_lossy(&tail[whole..]).into_owned();
         Ok(())
     }
 
-    fn take(&mut self, line: &str) -> Option<()> {
-        // Torn by a crash, or the end that a repair gave to such a line.
+    fn line(&mut self, line: &str) -> Option<()> {
+        // Torn by a crash; the next line carries its hash. What was torn says nothing: a creation is entered again from
+        // the key's file, a destruction has not begun before its line is durable.
         if !line.ends_with('}') {
             return Some(());
         }
@@ -176,49 +219,30 @@ impl Ledger {
         Some(())
     }
 
-    /// Ends a line that a crash tore, so that the next one stands alone. What was torn says nothing: a creation
-    /// is entered again from the key's file, a destruction has not begun before its line is durable. Nothing is
-    /// cut off, because another process may be appending.
-    fn repair(&mut self) -> Result<(), Error> {
-        let length = self.file.metadata().map_err(Error::io("read", &self.path))?.len();
-        if length > self.offset {
-            self.file
-                .write_all(b"\n")
-                .and_then(|()| self.file.sync_data())
-                .map_err(Error::io("repair", &self.path))?;
-            self.refresh()?;
-        }
-        Ok(())
+    /// Length of the file as it was read.
+    fn end(&self) -> u64 {
+        self.offset + self.torn.len() as u64
     }
 
-    /// Appends one line. Durable on return.
-    pub(super) fn append(&mut self, line: Line) -> Result<(), Error> {
-        self.locked(|ledger| {
-            ledger.refresh()?;
-            ledger.write(line)
-        })
-    }
-
-    /// As [`Self::append`], for whoever has locked and read the ledger.
-    fn write(&mut self, mut line: Line) -> Result<(), Error> {
+    /// What to append for a line: an end for a torn one first, so that it stands alone. Nothing is ever cut off.
+    fn text(&self, mut line: Line) -> String {
+        let mut text = String::new();
         line.before.clone_from(&self.last);
-        let mut text = serde_json::to_string(&line).expect("texts are JSON");
+        if !self.torn.is_empty() {
+            text.push('\n');
+            line.before = Some(hash(&self.torn));
+        }
+        text.push_str(&serde_json::to_string(&line).expect("texts are JSON"));
         text.push('\n');
-        self.file
-            .write_all(text.as_bytes())
-            .and_then(|()| self.file.sync_data())
-            .map_err(Error::io("append to", &self.path))?;
-        self.refresh()?;
-        let last = self.last.as_deref().unwrap_or_default();
-        replace(&self.head, last.as_bytes())
+        text
     }
 
-    pub(super) fn knows(&self, name: &KeyName) -> bool {
-        self.keys.contains_key(name)
+    pub(super) fn entry(&self, name: &KeyName) -> Option<&KeyEntry> {
+        self.keys.get(name)
     }
 
     pub(super) fn is_destroyed(&self, name: &KeyName) -> bool {
-        self.keys.get(name).is_some_and(|entry| entry.state == KeyState::Destroyed)
+        self.entry(name).is_some_and(|entry| entry.state == KeyState::Destroyed)
     }
 
     /// Lines read so far.

@@ -1,3 +1,4 @@
+use std::fs;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use schemas::time::{DAY_MS, HOUR_MS, epoch_of};

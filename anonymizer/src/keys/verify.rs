@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::file::{self, KeyFile, Marker};
+use super::Shelves;
+use super::file::{self, KeyFile};
 use super::ledger::{self, Action, Line};
 use super::name::KeyName;
-use super::rotate::{self, Held};
+use super::rotate;
 use crate::error::Error;
+use crate::shelf::Hold;
 use crate::vault::Secret;
 
 /// Something that is not as the ledger says.
@@ -48,32 +49,34 @@ struct Told {
 }
 
 /// Reads ring and ledger; changes nothing.
-pub(super) fn verify(dir: &Path, kek_file: &Path, ledger: &Path) -> Result<Verified, Error> {
-    let marker = file::marker_path(dir);
-    if !marker.exists() {
-        return Err(Error::NoRing(dir.to_owned()));
-    }
-    let _held = Held::shared(dir)?;
-    let mut look = Look { verified: Verified::default(), told: BTreeMap::new(), ledger };
+pub(super) fn verify(shelves: &Shelves, kek_file: &Path) -> Result<Verified, Error> {
+    let shelf = shelves.ring.as_ref();
+    rotate::marker(shelf)?;
+    let _held = shelf.hold(Hold::Shared)?;
+    let mut look = Look { verified: Verified::default(), told: BTreeMap::new(), shelves };
     if rotate::unfinished(kek_file) {
         look.find(kek_file, "a rotation is unfinished: the next to open the ring finishes it");
+        return Ok(look.verified);
+    }
+    if shelf.read(file::ROTATING)?.is_some() {
+        look.find(&shelf.place(file::ROTATING), "a rotation is unfinished where it was begun");
         return Ok(look.verified);
     }
     if !kek_file.exists() {
         return Err(Error::NoKek(kek_file.to_owned()));
     }
     let kek = file::read_kek(kek_file)?;
-    let marker = Marker::read(&marker)?;
+    let marker = rotate::marker(shelf)?;
     marker.check(&kek, kek_file)?;
-    look.lines(dir, marker.id())?;
-    look.files(dir, &kek)?;
+    look.lines(marker.id())?;
+    look.files(&kek)?;
     Ok(look.verified)
 }
 
 struct Look<'a> {
     verified: Verified,
     told: BTreeMap<KeyName, Told>,
-    ledger: &'a Path,
+    shelves: &'a Shelves,
 }
 
 impl Look<'_> {
@@ -83,13 +86,14 @@ impl Look<'_> {
     }
 
     fn find_line(&mut self, number: usize, what: &'static str) {
-        let place = format!("{}, line {number}", self.ledger.display());
+        let ledger = self.shelves.ledger.place(&self.shelves.ledger_name);
+        let place = format!("{}, line {number}", ledger.display());
         self.verified.findings.push(Finding { place, what });
     }
 
     /// The chain of lines, and what they say of each key.
-    fn lines(&mut self, dir: &Path, ring: &str) -> Result<(), Error> {
-        let bytes = fs::read(self.ledger).map_err(Error::io("read", self.ledger))?;
+    fn lines(&mut self, ring: &str) -> Result<(), Error> {
+        let bytes = self.shelves.ledger.read_from(&self.shelves.ledger_name, 0)?;
         let text = String::from_utf8_lossy(&bytes);
         let mut before: Option<String> = None;
         let mut chained = false;
@@ -121,12 +125,12 @@ impl Look<'_> {
                 self.line(number, &line);
             }
         }
-        let head = file::head_path(dir);
-        match fs::read_to_string(&head) {
-            Ok(head) if hashes.contains(&head) => {}
-            Ok(_) => self.find(&head, "the last line of the ledger is not in it any more"),
-            Err(_) if ring.is_empty() => {}
-            Err(_) => self.find(&head, "it is not there, so that a cut ledger would not be seen"),
+        let head = self.shelves.ring.place(file::HEAD);
+        match self.shelves.ring.read(file::HEAD)?.map(String::from_utf8) {
+            Some(Ok(text)) if hashes.contains(&text) => {}
+            Some(_) => self.find(&head, "the last line of the ledger is not in it any more"),
+            None if ring.is_empty() => {}
+            None => self.find(&head, "it is not there, so that a cut ledger would not be seen"),
         }
         Ok(())
     }
@@ -161,38 +165,35 @@ impl Look<'_> {
     }
 
     /// Each file of the ring, and each key that should have one.
-    fn files(&mut self, dir: &Path, kek: &Secret) -> Result<(), Error> {
-        let folder = file::keys_folder(dir);
+    fn files(&mut self, kek: &Secret) -> Result<(), Error> {
+        let shelf = &self.shelves.ring;
         let mut seen = BTreeSet::new();
-        for entry in fs::read_dir(&folder).map_err(Error::io("read", &folder))? {
-            let path = entry.map_err(Error::io("read", &folder))?.path();
-            // Another process may be at work on it, or a crash left it: never a key that was used.
-            if path.extension().is_some_and(|end| end == "tmp") {
-                continue;
-            }
-            let Some(name) = KeyName::of_path(&path) else {
-                self.find(&path, "it is no key of the ring");
+        for file in shelf.list(file::KEYS)? {
+            let Some(name) = KeyName::of_path(Path::new(&file)) else {
+                self.find(&shelf.place(&file), "it is no key of the ring");
                 continue;
             };
-            self.file(&path, &name, kek);
+            // Destroyed since it was listed: the ledger had said so before, or the next look tells.
+            let Some(bytes) = shelf.read(&file)? else { continue };
+            self.file(&file, bytes, &name, kek);
             seen.insert(name);
         }
-        let missing: Vec<PathBuf> = self
+        let missing: Vec<String> = self
             .told
             .iter()
             .filter(|(name, told)| !told.destroyed && !seen.contains(*name))
-            .map(|(name, _)| folder.join(format!("{}.key", name.file_stem())))
+            .map(|(name, _)| file::key_file(name))
             .collect();
-        for path in missing {
-            self.find(&path, "the key lives by the ledger, and its file is gone");
+        for file in missing {
+            self.find(&shelf.place(&file), "the key lives by the ledger, and its file is gone");
         }
         let gone = self.told.iter().filter(|(name, told)| told.destroyed && !seen.contains(*name));
         self.verified.destroyed = gone.map(|(name, _)| name.clone()).collect();
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, name: &KeyName, kek: &Secret) {
-        let what = match (self.told.get(name), KeyFile::read(path, name, kek)) {
+    fn file(&mut self, file: &str, bytes: Vec<u8>, name: &KeyName, kek: &Secret) {
+        let what = match (self.told.get(name), KeyFile::open(bytes, name, kek)) {
             (Some(told), _) if told.destroyed => {
                 "the key is destroyed by the ledger, and here it is"
             }
@@ -206,7 +207,7 @@ impl Look<'_> {
                 return;
             }
         };
-        self.find(path, what);
+        self.find(&self.shelves.ring.place(file), what);
     }
 }
 

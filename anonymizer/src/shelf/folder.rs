@@ -201,7 +201,7 @@ fn locked(folder: &Path) -> Result<File, Error> {
 }
 
 /// Opens for writing what only its owner may read.
-pub(crate) fn private() -> OpenOptions {
+fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     {
@@ -230,7 +230,7 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
 }
 
 /// Writes a whole file in place of another, durably, and overwrites the other's content with zeros.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let temporary = write_temporary(path, bytes)?;
     let mut before = match OpenOptions::new().write(true).open(path) {
         Ok(file) => Some(file),

@@ -1,3 +1,5 @@
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -102,7 +104,7 @@ fn another_key_of_the_same_name_is_found() {
     fs::remove_file(&path).unwrap();
     let kek = file::read_kek(&place.at("kek")).unwrap();
     let name = KeyName::of_path(&path).unwrap();
-    KeyFile::random(NOW).unwrap().write_new(&path, &name, &kek).unwrap();
+    fs::write(&path, KeyFile::random(NOW).unwrap().sealed(&name, &kek).unwrap()).unwrap();
     assert!(place.finding().contains("another commitment"), "{}", place.finding());
 }
 
@@ -121,7 +123,7 @@ fn a_key_that_the_ledger_does_not_tell_of_is_found() {
     let path = place.at("ring/keys/seal.9.key");
     let kek = file::read_kek(&place.at("kek")).unwrap();
     let name = KeyName::of_path(&path).unwrap();
-    KeyFile::random(NOW).unwrap().write_new(&path, &name, &kek).unwrap();
+    fs::write(&path, KeyFile::random(NOW).unwrap().sealed(&name, &kek).unwrap()).unwrap();
     assert_eq!(place.finding(), "ring/keys/seal.9.key: the ledger does not tell of it");
 }
 
