@@ -21,6 +21,7 @@ pub(crate) static PLAN: LazyLock<Plan> = LazyLock::new(|| Plan::new(Arc::clone(&
 /// Gate 1, and what leads to it.
 pub(crate) struct House {
     pub(crate) gate: Gate,
+    pub(crate) resolver: Arc<Resolver>,
     pub(crate) importer: Mutex<Importer>,
 }
 
@@ -38,8 +39,8 @@ pub(crate) static HOUSE: LazyLock<House> = LazyLock::new(|| {
     let geo = geo.expect("the shipped database can be read");
     let agents = agents.expect("the shipped patterns can be read");
     let resolver = Arc::new(Resolver::new(Arc::clone(&package), ring, geo, agents));
-    let importer = Mutex::new(Importer::new(package, resolver, "www.example.org", NOW));
-    House { gate, importer }
+    let importer = Mutex::new(Importer::new(package, Arc::clone(&resolver), "www.example.org", NOW));
+    House { gate, resolver, importer }
 });
 
 /// Files of the package that the binary carries, by name.

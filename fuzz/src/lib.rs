@@ -7,7 +7,7 @@
 mod fixture;
 mod targets;
 
-use targets::{body, compressed, files, frame, gate, head, query};
+use targets::{body, compressed, files, frame, gate, head, query, record};
 
 /// A word that stands in seeds and dictionaries and nowhere else: no error may repeat it.
 pub const CANARY: &str = "9Qz7Canary";
@@ -28,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "envelope", run: body::envelope },
     Target { name: "plausible", run: body::plausible },
     Target { name: "pixel", run: body::pixel },
+    Target { name: "record", run: record::run },
     Target { name: "compressed", run: compressed::run },
     Target { name: "head", run: head::run },
     Target { name: "gate", run: gate::run },

@@ -7,3 +7,4 @@ pub(crate) mod frame;
 pub(crate) mod gate;
 pub(crate) mod head;
 pub(crate) mod query;
+pub(crate) mod record;

@@ -13,7 +13,7 @@ mod tests;
 
 use crate::plan::{Plan, Reserved, Word};
 
-pub(crate) use cells::{Cell, Cells, Entry, EventCells, Fault};
+pub(crate) use cells::{Cell, Cells, Entry, EventCells, Fault, Person};
 use parse::{Document, DocumentSeed, Fail, NESTING_MAX, State, Top, Trouble, whole};
 
 /// How much of one body is read.

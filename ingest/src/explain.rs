@@ -7,9 +7,9 @@ use anonymizer::{Connection, Fate, Gate, RawEvent, Resolved, Resolver, Signals};
 use schemas::access::SourceKind;
 use schemas::{Millis, Package};
 
+use crate::collect::resolve;
 use crate::decode::{Decoded, Limits, decode};
 use crate::error::Error;
-use crate::import::resolve;
 use crate::plan::Plan;
 use crate::rows::{Change, Received, Refusal, Rows, Sending, assemble, clock_in_words, people};
 
@@ -101,27 +101,39 @@ pub fn explain(
         received: Received::At(now),
         signals: sender.signals,
     };
-    let mut trial = Trial { gate, sent_over, persons, package, seen: None };
-    let report = assemble(&plan, &decoded, &sending, &mut trial);
-    let (outcome, fates) = match (trial.seen, report.refused.into_iter().next()) {
-        (Some((outcome, fates)), _) => (outcome, fates?),
-        (None, Some(refusal)) => (Outcome::Refused(refusal), Vec::new()),
-        (None, None) => return Err(crate::BodyError::NoEvent.into()),
-    };
-    Ok(Explained {
-        outcome,
-        fates,
-        undeclared: undeclared(&plan, &decoded, body),
-        changed: report.changed,
-    })
+    let trial = Trial { gate, sent_over, persons, package, seen: None };
+    let undeclared = undeclared(&plan, &decoded, body);
+    trial.judge(&plan, &decoded, &sending, undeclared)
 }
 
-struct Trial<'t> {
-    gate: &'t Gate,
-    sent_over: Resolved,
-    persons: Vec<Resolved>,
-    package: &'t Package,
-    seen: Option<(Outcome, Result<Vec<Fate>, anonymizer::Error>)>,
+/// Where an accepted event goes to have its fate told.
+pub(crate) struct Trial<'t> {
+    pub(crate) gate: &'t Gate,
+    /// What is known of whoever sent it.
+    pub(crate) sent_over: Resolved,
+    /// What is known of those for whom it speaks, in order.
+    pub(crate) persons: Vec<Resolved>,
+    pub(crate) package: &'t Package,
+    pub(crate) seen: Option<(Outcome, Result<Vec<Fate>, anonymizer::Error>)>,
+}
+
+impl Trial<'_> {
+    /// Checks the one event of `decoded` and tells what would become of it; `undeclared` are names that nobody declared.
+    pub(crate) fn judge(
+        mut self,
+        plan: &Plan,
+        decoded: &Decoded<'_>,
+        sending: &Sending<'_>,
+        undeclared: Vec<String>,
+    ) -> Result<Explained, Error> {
+        let report = assemble(plan, decoded, sending, &mut self);
+        let (outcome, fates) = match (self.seen, report.refused.into_iter().next()) {
+            (Some((outcome, fates)), _) => (outcome, fates?),
+            (None, Some(refusal)) => (Outcome::Refused(refusal), Vec::new()),
+            (None, None) => return Err(crate::BodyError::NoEvent.into()),
+        };
+        Ok(Explained { outcome, fates, undeclared, changed: report.changed })
+    }
 }
 
 impl Rows for Trial<'_> {

@@ -119,7 +119,8 @@ pub(crate) fn people<'d>(decoded: &'d Decoded<'_>) -> impl Iterator<Item = Optio
     (0..decoded.cells.people.len()).map(|index| person(decoded, index).ok())
 }
 
-fn person<'d>(decoded: &'d Decoded<'_>, index: usize) -> Result<EndUser<'d>, Refused> {
+/// The end user of that place among those of a body.
+pub(crate) fn person<'d>(decoded: &'d Decoded<'_>, index: usize) -> Result<EndUser<'d>, Refused> {
     let cells = &decoded.cells;
     let person = cells.people[index];
     let text = |cell| {
@@ -160,7 +161,7 @@ pub fn assemble(
 }
 
 /// Why one event is refused.
-struct Refused {
+pub(crate) struct Refused {
     reason: Reason,
     field: Option<String>,
     expected: String,

@@ -24,6 +24,8 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
+    /// A record of a topic without a value: a deletion mark.
+    Empty,
     /// Not JSON, or not a JSON object.
     Malformed,
     /// No `type`, or one that no family of the package has.
@@ -96,7 +98,7 @@ macro_rules! names {
 names! {
     Outcome { Stored = "stored", Duplicate = "duplicate", Refused = "refused", Expired = "expired", Suppressed = "suppressed" }
     Reason {
-        Malformed = "malformed", UnknownType = "unknown_type", NotPermitted = "not_permitted",
+        Empty = "empty", Malformed = "malformed", UnknownType = "unknown_type", NotPermitted = "not_permitted",
         MissingField = "missing_field", WrongType = "wrong_type", OutOfRange = "out_of_range",
         TooLong = "too_long", NotListed = "not_listed", WrongForm = "wrong_form",
         RefusedContent = "refused_content", Unreadable = "unreadable",

@@ -70,6 +70,8 @@ pub(crate) struct EventCells {
 pub(crate) enum Fault {
     /// Not an object, or not JSON.
     NotAnObject,
+    /// Nothing at all: a record without a value.
+    Empty,
     /// Larger than configured.
     TooLong,
     /// More known names than there are: one of them stands twice.
@@ -111,6 +113,13 @@ impl<'a> Cells<'a> {
             | Cell::Signals { .. }
             | Cell::EndUser(_) => None,
         }
+    }
+
+    /// Keeps the person of an event.
+    pub(crate) fn person(&mut self, person: Person<'a>) -> Cell<'a> {
+        let index = u32::try_from(self.people.len()).expect("a body is far smaller than 4 GiB");
+        self.people.push(person);
+        Cell::EndUser(index)
     }
 
     /// Keeps a text that the parser had to build.

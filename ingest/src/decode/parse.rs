@@ -108,9 +108,14 @@ impl<'a> State<'_, 'a> {
 
     /// Reads `text` as one event; what cannot be read is one too, with a fault.
     pub(crate) fn event(&mut self, text: &'a str) {
+        self.event_by(|state| whole(text, EventSeed(state)));
+    }
+
+    /// Takes one event that `read` reads.
+    pub(crate) fn event_by(&mut self, read: impl FnOnce(&mut Self) -> Result<EventCells, Fail>) {
         let (entries, copied, people) =
             (self.cells.entries.len(), self.cells.copied.len(), self.cells.people.len());
-        let event = whole(text, EventSeed(self)).unwrap_or_else(|_| {
+        let event = read(self).unwrap_or_else(|_| {
             self.cells.entries.truncate(entries);
             self.cells.copied.truncate(copied);
             self.cells.people.truncate(people);

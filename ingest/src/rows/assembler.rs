@@ -110,6 +110,10 @@ impl<'d> Assembler<'d> {
                 let expected = "a JSON object".to_owned();
                 return Err(Refused { reason: Reason::Malformed, field: None, expected });
             }
+            Some(Fault::Empty) => {
+                let expected = "a record with a value".to_owned();
+                return Err(Refused { reason: Reason::Empty, field: None, expected });
+            }
             Some(Fault::TooLong) => {
                 let expected = "an event within the service's size limit".to_owned();
                 return Err(Refused { reason: Reason::TooLong, field: None, expected });

@@ -71,9 +71,7 @@ pub(super) fn end_user<'a, A: MapAccess<'a>>(
             None => {}
         }
     }
-    let index = u32::try_from(state.cells.people.len()).expect("a body is far smaller than 4 GiB");
-    state.cells.people.push(person);
-    Ok(Cell::EndUser(index))
+    Ok(state.cells.person(person))
 }
 
 /// What was said about one purpose.
