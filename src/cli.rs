@@ -52,7 +52,7 @@ enum Command {
     Release,
     /// Reads frames of past hours again under the policy of today; the service has to be stopped.
     Replay(replay::Args),
-    /// The fate of every field of one event, and why; stores nothing.
+    /// The fate of every field of one event, or of the first records of a topic, and why; stores nothing.
     Try(try_event::Args),
     /// What visitors are told: who collects what, why and for how long, made of a policy package.
     Notice(notice::Args),
@@ -114,7 +114,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Sql(args) => sql::run(args, &config()?).await,
         Command::Release => release::run(config()?).await,
         Command::Replay(args) => replay::run(args, config()?).await,
-        Command::Try(args) => try_event::run(&args, &config()?),
+        Command::Try(args) => try_event::run(&args, &config()?).await,
         Command::Notice(args) => notice::run(args, cli.config.as_deref()),
         Command::Policy(command) => policy::run(command, cli.config.as_deref()),
         Command::Subject(command) => subject::run(command, config()?).await,

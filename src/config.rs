@@ -16,7 +16,7 @@ mod kafka;
 mod place;
 mod roles;
 
-pub use kafka::{KafkaConfig, KafkaSource, SourcesConfig};
+pub use kafka::{KafkaConfig, KafkaSource, SourcesConfig, Start};
 pub use place::{Location, Properties, RootConfig, StorageConfig};
 pub use roles::Roles;
 

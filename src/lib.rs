@@ -18,6 +18,8 @@ pub mod rehearsal;
 pub mod replay;
 pub mod scan;
 pub mod service;
+#[cfg(feature = "kafka")]
+pub mod source;
 pub mod space;
 pub mod store;
 pub mod subject;

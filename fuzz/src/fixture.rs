@@ -39,7 +39,8 @@ pub(crate) static HOUSE: LazyLock<House> = LazyLock::new(|| {
     let geo = geo.expect("the shipped database can be read");
     let agents = agents.expect("the shipped patterns can be read");
     let resolver = Arc::new(Resolver::new(Arc::clone(&package), ring, geo, agents));
-    let importer = Mutex::new(Importer::new(package, Arc::clone(&resolver), "www.example.org", NOW));
+    let importer =
+        Mutex::new(Importer::new(package, Arc::clone(&resolver), "www.example.org", NOW));
     House { gate, resolver, importer }
 });
 

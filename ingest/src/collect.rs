@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use anonymizer::{Connection, RawBatch, RawBuilder, RawEvent, Resolved, Resolver};
-use schemas::time::DAY_MS;
-use schemas::{Millis, Package, Tally};
+use schemas::time::{epoch_of, epoch_start};
+use schemas::{Family, Millis, Package, Tally};
 
 use crate::decode::Decoded;
 use crate::plan::Plan;
@@ -106,15 +106,21 @@ impl Rows for Events<'_> {
             return;
         }
         let declared = &self.package.families[family];
-        let lives_ms = i64::from(declared.epoch_days) * DAY_MS + declared.grace_ms();
-        let is_over = self.now.is_some_and(|now| event.received.plus(lives_ms) < now);
-        let person = index.filter(|_| !is_over);
+        let person =
+            index.filter(|_| self.now.is_none_or(|now| !is_over(declared, event.received, now)));
         let person = person.and_then(|index| person_of(self.decoded, index).ok());
         match resolve(self.resolver, person, self.site, event.received) {
             Ok(resolved) => self.builders[family].append(event, &resolved),
             Err(error) => self.failed = Some(error),
         }
     }
+}
+
+/// Whether the epoch in which an event was received is over for so long that no row of it may live.
+pub(crate) fn is_over(family: &Family, received: Millis, now: Millis) -> bool {
+    let epoch = epoch_of(received, family.epoch_days);
+    let end = epoch_start(epoch.saturating_add(1), family.epoch_days);
+    end.plus(family.grace_ms()) < now
 }
 
 /// What may be known of an end user; of nobody without one.

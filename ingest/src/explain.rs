@@ -7,7 +7,7 @@ use anonymizer::{Connection, Fate, Gate, RawEvent, Resolved, Resolver, Signals};
 use schemas::access::SourceKind;
 use schemas::{Millis, Package};
 
-use crate::collect::resolve;
+use crate::collect::{is_over, resolve};
 use crate::decode::{Decoded, Limits, decode};
 use crate::error::Error;
 use crate::plan::Plan;
@@ -49,6 +49,13 @@ pub enum Outcome {
         /// Where that time comes from.
         clock: &'static str,
     },
+    /// It would be accepted and not stored: rows of its time are over.
+    Expired {
+        /// Its family.
+        family: String,
+        /// When it was received.
+        received: Millis,
+    },
     /// It would be refused.
     Refused(Refusal),
 }
@@ -59,6 +66,11 @@ impl fmt::Display for Outcome {
             Self::Accepted { family, time, clock } => {
                 write!(out, "accepted as {family}, at {time} by {clock}")
             }
+            Self::Expired { family, received } => write!(
+                out,
+                "expired: {family}, received at {received}; expected a time whose rows still live: \
+                 `quorate import` takes history"
+            ),
             Self::Refused(Refusal { reason, field, expected, .. }) => {
                 let reason = reason.name().replace('_', " ");
                 match field {
@@ -101,7 +113,7 @@ pub fn explain(
         received: Received::At(now),
         signals: sender.signals,
     };
-    let trial = Trial { gate, sent_over, persons, package, seen: None };
+    let trial = Trial { gate, sent_over, persons, package, now, seen: None };
     let undeclared = undeclared(&plan, &decoded, body);
     trial.judge(&plan, &decoded, &sending, undeclared)
 }
@@ -114,6 +126,7 @@ pub(crate) struct Trial<'t> {
     /// What is known of those for whom it speaks, in order.
     pub(crate) persons: Vec<Resolved>,
     pub(crate) package: &'t Package,
+    pub(crate) now: Millis,
     pub(crate) seen: Option<(Outcome, Result<Vec<Fate>, anonymizer::Error>)>,
 }
 
@@ -139,11 +152,14 @@ impl Trial<'_> {
 impl Rows for Trial<'_> {
     fn row(&mut self, family: usize, event: &RawEvent<'_>, person: Option<usize>) {
         let resolved = person.and_then(|index| self.persons.get(index)).unwrap_or(&self.sent_over);
-        let outcome = Outcome::Accepted {
-            family: self.package.families[family].name.clone(),
-            time: event.time,
-            clock: clock_in_words(event.clock),
-        };
+        let declared = &self.package.families[family];
+        let (name, received) = (declared.name.clone(), event.received);
+        if is_over(declared, received, self.now) {
+            self.seen = Some((Outcome::Expired { family: name, received }, Ok(Vec::new())));
+            return;
+        }
+        let clock = clock_in_words(event.clock);
+        let outcome = Outcome::Accepted { family: name, time: event.time, clock };
         self.seen = Some((outcome, self.gate.explain(family, event, resolved)));
     }
 }

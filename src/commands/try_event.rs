@@ -1,17 +1,24 @@
-//! `quorate try`: the fate of every field of one event, and why. Stores nothing.
+//! `quorate try`: the fate of every field of one event, or of the first records of a topic, and why. Stores nothing.
 
+#[cfg(feature = "kafka")]
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anonymizer::{Connection, Gate, KeyRing, Signals};
+use anonymizer::{Connection, Gate, KeyRing, Resolver, Signals};
 use anyhow::Context;
+#[cfg(feature = "kafka")]
+use ingest::Outcome;
 use ingest::{Explained, Sender};
 use schemas::access::SourceKind;
+use schemas::{Millis, Package};
 
 use crate::commands::{print, table};
 use crate::config::Config;
+#[cfg(feature = "kafka")]
+use crate::source::Source;
 use crate::store::{package, resolver, system_clock};
 
 /// Largest event, in bytes.
@@ -22,6 +29,12 @@ const EVENT_BYTES_MAX: u64 = 1 << 20;
 pub struct Args {
     /// File with one event as JSON; without it, standard input.
     file: Option<PathBuf>,
+    /// Takes the first records of this [[sources.kafka]] instead, from the oldest on. Its group is not touched.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["file", "address", "user_agent", "language", "gpc", "dnt", "server"])]
+    source: Option<String>,
+    /// How many records.
+    #[arg(long, value_name = "COUNT", default_value_t = 10, requires = "source", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    records: u32,
     /// The address it comes from.
     #[arg(long)]
     address: Option<IpAddr>,
@@ -47,7 +60,10 @@ pub struct Args {
 /// # Errors
 ///
 /// If the file cannot be read, or the package is not valid.
-pub fn run(args: &Args, config: &Config) -> anyhow::Result<()> {
+pub async fn run(args: &Args, config: &Config) -> anyhow::Result<()> {
+    if let Some(name) = &args.source {
+        return topic(name, args.records as usize, config).await;
+    }
     let mut body = Vec::new();
     match &args.file {
         Some(file) => std::fs::File::open(file)
@@ -79,19 +95,78 @@ pub fn explain(
     connection: Connection,
     sender: &Sender,
 ) -> anyhow::Result<Explained> {
-    let clock = system_clock();
-    let package = package(config.policy.as_deref())?;
-    // Keys of its own, gone with the folder: trying an event out must not touch the keys of what is stored.
-    let place = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let ring = Arc::new(KeyRing::create(
-        &place.path().join("keyring"),
-        &place.path().join("key-encryption.key"),
-        &place.path().join("keys.jsonl"),
-        &clock,
-    )?);
-    let resolver = resolver(config, &package, &ring)?;
-    let gate = Gate::new(Arc::clone(&package), ring, place.path().join("policies"))?;
-    Ok(ingest::explain(&package, &resolver, &gate, sender, connection, body, clock())?)
+    let trial = Trial::new(config)?;
+    let Trial { package, resolver, gate, now, .. } = &trial;
+    Ok(ingest::explain(package, resolver, gate, sender, connection, body, *now)?)
+}
+
+/// The engine of the service under keys of its own, gone with their folder: trying an event out must not touch the keys
+/// of what is stored.
+struct Trial {
+    package: Arc<Package>,
+    resolver: Arc<Resolver>,
+    gate: Gate,
+    now: Millis,
+    _place: tempfile::TempDir,
+}
+
+impl Trial {
+    fn new(config: &Config) -> anyhow::Result<Self> {
+        let clock = system_clock();
+        let package = package(config.policy.as_deref())?;
+        let place = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let ring = Arc::new(KeyRing::create(
+            &place.path().join("keyring"),
+            &place.path().join("key-encryption.key"),
+            &place.path().join("keys.jsonl"),
+            &clock,
+        )?);
+        let resolver = Arc::new(resolver(config, &package, &ring)?);
+        let gate = Gate::new(Arc::clone(&package), ring, place.path().join("policies"))?;
+        Ok(Self { package, resolver, gate, now: clock(), _place: place })
+    }
+}
+
+/// Prints the fates of the first records of a topic, then how many had which.
+#[cfg(feature = "kafka")]
+async fn topic(name: &str, count: usize, config: &Config) -> anyhow::Result<()> {
+    let source = config.sources.kafka.iter().find(|source| source.name == name);
+    let source = source.with_context(|| format!("no [[sources.kafka]] is named {name}"))?;
+    let common = config.kafka.as_ref().map(|kafka| kafka.properties.clone()).unwrap_or_default();
+    let trial = Trial::new(config)?;
+    // The slot numbers rows, of which there will be none.
+    let source = Source::open(source, &common, &trial.package, &trial.resolver, 0).await?;
+    let records = source.first_records(count).await?;
+    if records.is_empty() {
+        return print(&format!("topic {} is empty\n", source.topic()));
+    }
+    let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();
+    for (partition, record) in records {
+        let given = ingest::Record {
+            value: record.payload.as_deref(),
+            timestamp: record.timestamp_ms.map(Millis),
+        };
+        let Trial { resolver, gate, now, .. } = &trial;
+        let explained = source.format().explain(resolver, gate, given, *now)?;
+        let position = record.position;
+        print(&format!("partition {partition}, offset {position}: {}\n", render(&explained)))?;
+        let outcome = match &explained.outcome {
+            Outcome::Accepted { family, .. } => format!("accepted as {family}"),
+            Outcome::Expired { family, .. } => format!("expired: {family}"),
+            Outcome::Refused(refusal) => match &refusal.field {
+                Some(field) => format!("refused: {field}: {}", refusal.reason.name()),
+                None => format!("refused: {}", refusal.reason.name()),
+            },
+        };
+        *outcomes.entry(outcome).or_default() += 1;
+    }
+    let lines = outcomes.iter().map(|(outcome, count)| vec![count.to_string(), outcome.clone()]);
+    print(&table(&lines.collect::<Vec<_>>()))
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn topic(_: &str, _: usize, _: &Config) -> anyhow::Result<()> {
+    anyhow::bail!("this binary was built without the feature `kafka`")
 }
 
 /// The outcome, then the fates as a table: field, what is kept, why.

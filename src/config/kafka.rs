@@ -1,9 +1,10 @@
 //! Kafka as the log, and topics of others as sources.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use ingest::RecordConfig;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -13,7 +14,9 @@ use super::Properties;
 /// Where the list of brokers stands among the properties.
 const BROKERS: &str = "bootstrap.servers";
 /// Sources that one installation may have: their partitions are numbered from 1024 on, 256 each.
-const SOURCES_MAX: usize = 250;
+const SOURCES_MAX: usize = 248;
+/// Longest record that may be asked for, in bytes.
+const RECORD_BYTES_MAX: usize = 16 << 20;
 
 /// The log in Kafka.
 #[derive(Clone, Debug, Deserialize)]
@@ -64,7 +67,6 @@ impl KafkaConfig {
 
 /// A topic of somebody else, read into the tables.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct KafkaSource {
     /// Letters, digits and `-`; the tables remember positions by it, for ever.
     pub name: String,
@@ -72,21 +74,29 @@ pub struct KafkaSource {
     pub topic: String,
     /// The consumer group by which workers share its partitions, and in which lag can be watched.
     pub group: String,
-    /// The family of all records; or else `family_field`.
-    pub family: Option<String>,
-    /// The field that names the family.
-    pub family_field: Option<String>,
-    /// The site of visits, for families whose contributors are visitors.
-    pub site: Option<String>,
-    /// The field with the address of the sender, a path such as `client.ip`: it becomes a country, and goes no further.
-    pub address_field: Option<String>,
-    /// The field with the user agent.
-    pub user_agent_field: Option<String>,
-    /// The field with the time of receipt; without it the record's timestamp.
-    pub received_field: Option<String>,
+    /// Where a partition begins that was never read.
+    #[serde(default)]
+    pub start: Start,
+    /// How a record becomes an event; its keys stand in this table.
+    #[serde(flatten)]
+    pub record: RecordConfig,
     /// librdkafka's settings over those of `[kafka.properties]`.
     #[serde(default)]
     pub properties: Properties,
+    /// Keys that mean nothing, to be refused.
+    #[serde(flatten)]
+    unknown: BTreeMap<String, toml::Value>,
+}
+
+/// Where a partition begins that was never read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// At the oldest record that is there.
+    #[default]
+    Earliest,
+    /// At the end: what is there already is left alone.
+    Latest,
 }
 
 impl KafkaSource {
@@ -99,7 +109,13 @@ impl KafkaSource {
                 "`topic` takes 1 to 200 letters, digits, `.`, `_` and `-`, and `group` must not be empty"
             );
         }
-        if self.family.is_some() == self.family_field.is_some() {
+        if let Some(key) = self.unknown.keys().next() {
+            bail!("`{key}` is no key of it");
+        }
+        if !(1..=RECORD_BYTES_MAX).contains(&self.record.record_bytes_max) {
+            bail!("`record_bytes_max` must be between 1 and {RECORD_BYTES_MAX}");
+        }
+        if self.record.family.is_some() == self.record.family_field.is_some() {
             bail!(
                 "write either `family`, or `family_field` if records name their family themselves"
             );

@@ -40,7 +40,8 @@ static READER: LazyLock<Mutex<RecordReader>> = LazyLock::new(|| {
 /// A record a line, after and before a good one, which none of them may cost.
 pub(crate) fn run(data: &[u8]) {
     let lines = data.split(|byte| *byte == b'\n').map(|line| (!line.is_empty()).then_some(line));
-    let values: Vec<Option<&[u8]>> = [Some(GOOD)].into_iter().chain(lines).chain([Some(GOOD)]).collect();
+    let values: Vec<Option<&[u8]>> =
+        [Some(GOOD)].into_iter().chain(lines).chain([Some(GOOD)]).collect();
     let records = values.iter().enumerate().map(|(index, value)| Record {
         value: *value,
         timestamp: (index % 2 == 0).then_some(Millis(NOW.0 - 1000)),

@@ -254,7 +254,8 @@ fn configurations_that_cannot_be_are_refused_with_their_key() {
             "consent",
         ),
     ] {
-        let error = RecordFormat::new(package(), &config(text), "test").err().expect(text).to_string();
+        let error =
+            RecordFormat::new(package(), &config(text), "test").err().expect(text).to_string();
         assert!(error.contains(key), "{text}: {error}");
     }
 }

@@ -29,7 +29,8 @@ impl RecordFormat {
             .map(|person| resolve(resolver, person, &self.site, now))
             .collect::<Result<Vec<_>, _>>()?;
         let sent_over = resolve(resolver, None, &self.site, now)?;
-        let trial = Trial { gate, sent_over, persons, package: self.plan.package(), seen: None };
+        let package = self.plan.package();
+        let trial = Trial { gate, sent_over, persons, package, now, seen: None };
         trial.judge(&self.plan, &decoded, &sending(now), self.undeclared(record))
     }
 
