@@ -255,7 +255,9 @@ async fn open_sink(config: &Config, package: &Arc<Package>, log: &dyn Log) -> an
         row_group_rows: config.sink.row_group_rows,
     };
     let id = log.id().to_string();
-    let sink = Sink::open(sink_config, Arc::clone(package), &id, log.partitions()).await?;
+    let streams = [sink::Stream::log(id, log.partitions())];
+    let own = sink::Own::sole(&streams);
+    let sink = Sink::open(sink_config, Arc::clone(package), &streams, &own).await?;
     for partition in 0..log.partitions() {
         sink.resume(partition, log.end(Partition(partition)).await?.0)?;
     }

@@ -236,7 +236,9 @@ fn open_sink(runtime: &Runtime, package: &Arc<Package>, folder: &Path) -> Sink {
         commit_bytes: 64 << 20,
         row_group_rows: 128 << 10,
     };
-    let sink = Sink::open(config, Arc::clone(package), "benches", 1);
+    let streams = [sink::Stream::log("benches", 1)];
+    let own = sink::Own::sole(&streams);
+    let sink = Sink::open(config, Arc::clone(package), &streams, &own);
     runtime.block_on(sink).expect("a sink")
 }
 

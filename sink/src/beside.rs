@@ -105,9 +105,9 @@ pub(crate) async fn erase(
         if table.tells_removed()? {
             let positions = vec![(WIPED.to_owned(), 1)];
             table.commit(Change { positions, time, ..Change::default() }).await?;
-            table.checkpoint().await?;
+            table.checkpoint(table.version(), None).await?;
         }
-        table.sweep()?;
+        table.sweep(None).await?;
     }
     Ok(erased)
 }

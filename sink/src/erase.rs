@@ -47,7 +47,8 @@ impl Sink {
     ///
     /// # Errors
     ///
-    /// [`SinkError::Uncommitted`] if anything waits for a commit; [`SinkError::NoFamily`]; [`SinkError::Fenced`], and what
+    /// [`SinkError::Uncommitted`] if anything waits for a commit; [`SinkError::NoFamily`]; [`SinkError::NotMaintainer`];
+    /// [`SinkError::Fenced`], and what
     /// storage and tables report: then the sink has to be opened again.
     pub async fn erase(
         &mut self,
@@ -62,7 +63,9 @@ impl Sink {
         if self.is_waiting() {
             return Err(SinkError::Uncommitted);
         }
+        self.maintains()?;
         self.set_failed(true);
+        self.catch_up().await?;
         let mut erased = Erased::default();
         let rewrite = rewrite::without(&self.families[family].table, &Contributors(contributors))?;
         if !rewrite.remove.is_empty() {
@@ -76,7 +79,7 @@ impl Sink {
         erased.rows += elsewhere.rows;
         erased.files += elsewhere.files;
         // Even if there was nothing to do: an earlier attempt may have ended here.
-        self.wipe(family).await?;
+        self.wipe(family, Some(now)).await?;
         self.set_failed(false);
         Ok(erased)
     }

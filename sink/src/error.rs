@@ -17,10 +17,43 @@ pub enum SinkError {
         source: Box<DeltaTableError>,
     },
     /// Another writer committed to the table since this one opened it. This one has to open it again.
-    #[error("table {table} has another writer: open the sink again")]
+    #[error(
+        "table {table} has another writer of the same partitions, or another maintainer: open the sink again, with \
+         the partitions that are still its own"
+    )]
     Fenced {
         /// The table, below the root.
         table: String,
+    },
+    /// Others committed to the table so often that this writer never had its turn. It may be opened again.
+    #[error(
+        "table {table} was busy at every attempt: fewer writers or longer between commits would help"
+    )]
+    Busy {
+        /// The table, below the root.
+        table: String,
+    },
+    /// The partition is not among those that the sink was opened with.
+    #[error("partition {partition} is not this writer's")]
+    NotOwn {
+        /// The partition.
+        partition: u16,
+    },
+    /// Tables are looked after by one of their writers, and this one was not opened for it.
+    #[error(
+        "this writer does not maintain the tables: ask the one that owns the lowest partition of the log"
+    )]
+    NotMaintainer,
+    /// The partitions of a source hold positions of another topic, or of one that was deleted and made again.
+    #[error(
+        "partitions from {first} on hold positions of another stream than {given}: its records would be taken for \
+         those; give the source a new name"
+    )]
+    AnotherStream {
+        /// Number of the first partition.
+        first: u16,
+        /// The stream that was opened.
+        given: String,
     },
     /// A commit would move a table back behind what it already holds.
     #[error("table {table} is at position {stored} of partition {partition}, not at {given}")]

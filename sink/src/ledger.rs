@@ -1,7 +1,7 @@
 //! `ledger/outcomes`: what became of every event, and the manifests that say under which rules. It is kept, it
 //! commits last, and its positions alone say where to read on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use storage::Root;
 use crate::error::SinkError;
 use crate::files::{self, DataFile, Label, OpenFile, Order, Shape};
 use crate::manifest::{Counted, Manifest, OutcomeRow};
+use crate::shared::Positions;
 use crate::table::{Change, Home, Stored, Table};
 
 /// Below the root.
@@ -34,6 +35,10 @@ pub(crate) struct Ledger {
     table: Table,
     shape: Shape,
     sums: Sums,
+    /// The files whose lines are in the sums.
+    summed: BTreeSet<String>,
+    /// What it says about positions.
+    said: Positions,
 }
 
 /// A line: what it counts in which hour, or a manifest.
@@ -61,10 +66,52 @@ fn schema() -> Schema {
 impl Ledger {
     /// Opens or creates it, for the log of that id.
     pub(crate) async fn open(home: Home<'_>, log_id: &str) -> Result<Self, SinkError> {
-        let table = Table::open(home, NAME, &schema(), &[(LOG, log_id)]).await?;
+        let table = open_table(home, &[(LOG, log_id)]).await?;
         let shape = Shape::new(NAME, table.staging(), &schema(), ROW_GROUP_ROWS);
-        let sums = sums(&table)?;
-        Ok(Self { table, shape, sums })
+        let (sums, summed, said) = (Sums::new(), BTreeSet::new(), Positions::default());
+        let mut ledger = Self { table, shape, sums, summed, said };
+        ledger.sum()?;
+        Ok(ledger)
+    }
+
+    /// From now on others append at the same time; see [`Table::share`].
+    pub(crate) fn share(&mut self) {
+        self.table.share();
+    }
+
+    /// Takes in what others appended; see [`Table::advance`].
+    pub(crate) async fn advance(&mut self, own: &[(String, u64)]) -> Result<(), SinkError> {
+        self.table.advance(own).await?;
+        self.sum()
+    }
+
+    /// Takes in what others appended, whoever they were.
+    pub(crate) async fn renew(&mut self) -> Result<(), SinkError> {
+        let newest = self.table.newest().await?;
+        self.table.go_to(newest);
+        self.sum()
+    }
+
+    /// Brings the sums up to date.
+    fn sum(&mut self) -> Result<(), SinkError> {
+        let files = self.table.files();
+        let there = files.iter().map(|file| file.path.clone()).collect::<BTreeSet<_>>();
+        if !self.summed.is_subset(&there) {
+            // Merged by the maintainer.
+            self.sums.clear();
+            self.summed.clear();
+        }
+        for file in files.iter().filter(|file| !self.summed.contains(&file.path)) {
+            add(&mut self.sums, &self.table, file)?;
+        }
+        self.summed = there;
+        Ok(())
+    }
+
+    /// The positions of these applications, as of the version that was last seen; zero where there is none.
+    pub(crate) async fn positions(&mut self, wanted: &[String]) -> Result<&Positions, SinkError> {
+        self.said.read(&self.table, wanted).await?;
+        Ok(&self.said)
     }
 
     /// The log whose positions are recorded here.
@@ -106,6 +153,7 @@ impl Ledger {
         };
         let add = file.as_slice();
         self.table.commit(Change { add, positions, time, ..Change::default() }).await?;
+        self.summed.extend(file.map(|file| file.path));
         for row in manifests.iter().flat_map(Manifest::outcomes) {
             *self.sums.entry((row.family, row.partition, row.counted)).or_default() += row.count;
         }
@@ -122,10 +170,11 @@ impl Ledger {
 
     /// Merges the files of hours that are over: counts are summed by hour, manifests of one hour become one where
     /// they differ in counts alone. What the commits in between said about their time is gone then. Without such files
-    /// it commits `positions` alone, if there are any.
+    /// it commits `positions` alone, if there are any; with them, `fences` too.
     pub(crate) async fn compact(
         &mut self,
-        positions: Vec<(String, u64)>,
+        mut positions: Vec<(String, u64)>,
+        fences: Vec<(String, u64)>,
         now: Millis,
     ) -> Result<u64, SinkError> {
         let over = |file: &Stored| file.committed.plus(HOUR_MS) <= now;
@@ -137,6 +186,9 @@ impl Ledger {
         }
         if files.is_empty() && positions.is_empty() {
             return Ok(0);
+        }
+        if positions.is_empty() {
+            positions = fences;
         }
         let mut counts = BTreeMap::<Line, u64>::new();
         let mut manifests = Vec::<(i64, Manifest)>::new();
@@ -173,6 +225,10 @@ impl Ledger {
                 ..Change::default()
             })
             .await?;
+        for file in &files {
+            self.summed.remove(&file.path);
+        }
+        self.summed.extend(merged.map(|file| file.path));
         Ok(files.len() as u64)
     }
 
@@ -183,6 +239,14 @@ impl Ledger {
     pub(crate) fn outcomes(&self) -> Vec<OutcomeRow> {
         rows(&self.sums)
     }
+}
+
+/// Opens or creates the ledger's table.
+pub(crate) async fn open_table(
+    home: Home<'_>,
+    settings: &[(&str, &str)],
+) -> Result<Table, SinkError> {
+    Table::open(home, NAME, &schema(), settings).await
 }
 
 /// The ledger below `root`, summed, without opening the sink; empty if there is none. Objects are read by way of files
@@ -220,13 +284,18 @@ fn rows(sums: &Sums) -> Vec<OutcomeRow> {
 fn sums(table: &Table) -> Result<Sums, SinkError> {
     let mut sums = Sums::new();
     for file in table.files() {
-        for (line, count) in lines(table, &file)? {
-            if let Line::Count { family, partition, counted, .. } = line {
-                *sums.entry((family, partition, counted)).or_default() += count;
-            }
-        }
+        add(&mut sums, table, &file)?;
     }
     Ok(sums)
+}
+
+fn add(sums: &mut Sums, table: &Table, file: &Stored) -> Result<(), SinkError> {
+    for (line, count) in lines(table, file)? {
+        if let Line::Count { family, partition, counted, .. } = line {
+            *sums.entry((family, partition, counted)).or_default() += count;
+        }
+    }
+    Ok(())
 }
 
 fn batch(lines: &[(Line, u64)]) -> Result<RecordBatch, SinkError> {

@@ -31,9 +31,13 @@ mod ledger;
 mod life;
 mod maintain;
 mod manifest;
+mod own;
 mod replay;
 mod rewrite;
+mod settle;
+mod shared;
 mod sink;
+mod slots;
 mod table;
 mod writer;
 
@@ -47,8 +51,10 @@ pub use error::SinkError;
 pub use ledger::outcomes;
 pub use maintain::Maintained;
 pub use manifest::{Counted, ManifestContext, OutcomeRow};
+pub use own::{Own, Stream};
 pub use replay::{Comparison, Difference, FieldDifference, Frame};
 pub use sink::{Committed, Pending, Sink, Written};
+pub use slots::slot;
 
 /// The partition of rows that came through no log: positions in it count what was imported, over all imports
 /// ([`Sink::next`] tells where to go on).

@@ -1,7 +1,7 @@
 //! What the tables need from time to time: rows whose end has come removed, the others arranged, and the traces of both
 //! wiped.
 
-use schemas::time::{HOUR_MS, Millis};
+use schemas::time::{DAY_MS, HOUR_MS, Millis};
 
 use crate::dedupe::Reflected;
 use crate::error::SinkError;
@@ -36,6 +36,10 @@ impl Sink {
     /// files go at once. An import of history is computed from before this is called, since most of it has
     /// reached its end.
     ///
+    /// Where others write too, a sink that is not the maintainer forgets its old event keys, and no more. The maintainer
+    /// keeps the entries of logs that others may be about to ask for: those of an hour, and those whose counts the
+    /// ledger lacks; and files that no commit named for a day, since another may be about to name them.
+    ///
     /// # Errors
     ///
     /// [`SinkError::Fenced`], and what storage and tables report. The sink has to be opened again then.
@@ -49,6 +53,11 @@ impl Sink {
 
     async fn maintain_all(&mut self, now: Millis) -> Result<Maintained, SinkError> {
         let mut done = Maintained::default();
+        if !self.share.is_maintainer() {
+            done.expired_keys = self.index.expire(now)?;
+            return Ok(done);
+        }
+        self.catch_up().await?;
         let mut touched = Vec::new();
         for family in 0..self.families.len() {
             let before = self.families[family].table.version();
@@ -57,18 +66,29 @@ impl Sink {
             touched.push(self.families[family].table.version() != before);
         }
         // Before any log is cleaned: the ledger could not ask it for manifests any more.
-        let versions = if self.versions_moved() { self.versions() } else { Vec::new() };
-        tracing::trace!(target: "quorate::moment", "worker outcomes");
-        let merged = self.ledger.compact(versions, now).await?;
-        self.versions_recorded();
-        for (family, touched) in touched.into_iter().enumerate() {
-            let table = &self.families[family].table;
-            clean(table, touched).await?;
-            tracing::trace!(target: "quorate::moment", "worker sweep");
-            done.deleted_files += table.sweep()?;
+        let versions = self.note_settled().await?;
+        let moved = (0..).zip(&versions).any(|(family, version): (usize, _)| {
+            version.is_some() && self.families[family].recorded != *version
+        });
+        let mut positions = Vec::new();
+        if moved {
+            positions = self.recorded_at(&versions);
+            positions.extend(self.ledger_positions(&[]));
         }
-        clean(self.ledger.table(), merged > 0).await?;
-        self.ledger.table().sweep()?;
+        tracing::trace!(target: "quorate::moment", "worker outcomes");
+        let fences = self.ledger_positions(&[]);
+        let merged = self.ledger.compact(positions, fences, now).await?;
+        let young = (!self.share.is_sole()).then(|| now.plus(-HOUR_MS));
+        for (family, (touched, version)) in touched.into_iter().zip(versions).enumerate() {
+            self.families[family].recorded = version;
+            let table = &self.families[family].table;
+            clean(table, touched, version, young).await?;
+            tracing::trace!(target: "quorate::moment", "worker sweep");
+            done.deleted_files += self.sweep(family, now).await?;
+        }
+        let ledger = self.ledger.table();
+        clean(ledger, merged > 0, Some(ledger.version()), young).await?;
+        ledger.sweep(self.kept_since(now)).await?;
         for (table, life) in &mut self.former {
             end(table, *life, now, &mut done).await?;
         }
@@ -130,8 +150,49 @@ impl Sink {
         Ok(())
     }
 
+    /// Takes in what others did to the tables.
+    pub(crate) async fn catch_up(&mut self) -> Result<(), SinkError> {
+        if self.share.is_sole() {
+            return Ok(());
+        }
+        for family in 0..self.families.len() {
+            let own = self.table_positions(family);
+            self.families[family].table.advance(&own).await?;
+        }
+        let own = self.ledger_positions(&[]);
+        self.ledger.advance(&own).await
+    }
+
+    /// The version of each family's table up to which its log may be cleaned, as far as there is one.
+    async fn note_settled(&mut self) -> Result<Vec<Option<u64>>, SinkError> {
+        let mut versions = Vec::with_capacity(self.families.len());
+        for family in 0..self.families.len() {
+            versions.push(match self.share.is_sole() {
+                true => Some(self.families[family].table.version()),
+                false => self.settled(family).await?,
+            });
+        }
+        Ok(versions)
+    }
+
+    /// Files that came up later than this may be about to be named by another writer; none if there is no other.
+    pub(crate) fn kept_since(&self, now: Millis) -> Option<Millis> {
+        (!self.share.is_sole()).then(|| now.plus(-DAY_MS))
+    }
+
+    /// Deletes the files of a family that nobody needs.
+    pub(crate) async fn sweep(&mut self, family: usize, now: Millis) -> Result<u64, SinkError> {
+        let (own, since) = (self.table_positions(family), self.kept_since(now));
+        let table = &mut self.families[family].table;
+        if since.is_some() {
+            table.advance(&own).await?;
+        }
+        table.sweep(since).await
+    }
+
     /// Commits a change that brings no new keys.
     async fn change(&mut self, family: usize, change: Change<'_>) -> Result<(), SinkError> {
+        let change = self.maintaining(family, change);
         let table = &mut self.families[family].table;
         table.commit(change).await?;
         let reflected = Reflected { table: table.id(), version: table.version() };
@@ -151,9 +212,9 @@ async fn end(
     if !ended.is_empty() {
         let time = now.truncate(HOUR_MS);
         table.commit(Change { remove: &ended, time, ..Change::default() }).await?;
-        clean(table, true).await?;
+        clean(table, true, Some(table.version()), None).await?;
     }
-    done.deleted_files += table.sweep()?;
+    done.deleted_files += table.sweep(None).await?;
     Ok(())
 }
 
@@ -167,11 +228,19 @@ fn rows(files: &[Stored]) -> u64 {
     files.iter().map(|file| file.rows).sum()
 }
 
-/// Replaces a table's log if it tells of files that are gone, or is long.
-async fn clean(table: &Table, touched: bool) -> Result<(), SinkError> {
-    if touched || table.entries()? >= ENTRIES_MAX {
+/// Replaces a table's log up to a version if it tells of files that are gone, or is long; entries that came up after
+/// `young` stay.
+async fn clean(
+    table: &Table,
+    touched: bool,
+    version: Option<u64>,
+    young: Option<Millis>,
+) -> Result<(), SinkError> {
+    if let Some(version) = version
+        && (touched || table.entries()? >= ENTRIES_MAX)
+    {
         tracing::trace!(target: "quorate::moment", "worker checkpoint");
-        table.checkpoint().await?;
+        table.checkpoint(version, young).await?;
     }
     Ok(())
 }

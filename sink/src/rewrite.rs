@@ -195,10 +195,15 @@ impl Sink {
         let number = own.table.position(REWRITE).await?.unwrap_or(0);
         let mut recorded = positions;
         recorded.push((rewrite_application(own), number));
-        recorded.extend(self.versions());
         tracing::trace!(target: "quorate::moment", "rewrite ledger");
-        self.ledger.append(&[manifest], recorded).await?;
-        self.versions_recorded();
+        if self.share.is_sole() {
+            recorded.extend(self.versions());
+            self.ledger.append(&[manifest], recorded).await?;
+            self.versions_recorded();
+        } else {
+            recorded.extend(self.ledger_positions(&[]));
+            self.ledger.append(&[manifest], recorded).await?;
+        }
         Ok(())
     }
 
@@ -212,20 +217,20 @@ impl Sink {
         now: Millis,
     ) -> Result<(), SinkError> {
         let time = now.truncate(self.package.families[family].grain_ms.max(1));
-        let table = &mut self.families[family].table;
+        let table = &self.families[family].table;
         let number = table.position(REWRITE).await?.unwrap_or(0) + 1;
         positions.push((REWRITE.to_owned(), number));
         tracing::trace!(target: "quorate::moment", "rewrite table");
-        table
-            .commit(Change {
-                add: &rewrite.add,
-                remove: &rewrite.remove,
-                positions,
-                manifest: Some(manifest),
-                rearranged: false,
-                time,
-            })
-            .await?;
+        let change = Change {
+            add: &rewrite.add,
+            remove: &rewrite.remove,
+            positions,
+            manifest: Some(manifest),
+            rearranged: false,
+            time,
+        };
+        let change = self.maintaining(family, change);
+        self.families[family].table.commit(change).await?;
         tracing::trace!(target: "quorate::moment", "rewrite index");
         self.index.forget(family, &rewrite.keys)?;
         self.index.remember(family, &rewrite.new_keys, now)?;
@@ -234,11 +239,16 @@ impl Sink {
         self.index.reflect(family, &reflected)
     }
 
-    /// Makes a table's log forget files that were removed, and deletes them.
+    /// Makes a table's log forget files that were removed, and deletes them. Where others write too the log is left to
+    /// [`Sink::maintain`]: they may be about to ask for its entries.
     ///
     /// The entry that removes them is the last one, which a checkpoint leaves: so there has to be one more.
-    pub(crate) async fn wipe(&mut self, family: usize) -> Result<(), SinkError> {
-        if self.families[family].table.tells_removed()? {
+    pub(crate) async fn wipe(
+        &mut self,
+        family: usize,
+        now: Option<Millis>,
+    ) -> Result<(), SinkError> {
+        if self.share.is_sole() && self.families[family].table.tells_removed()? {
             tracing::trace!(target: "quorate::moment", "rewrite wipe");
             // Before the log is cleaned: the ledger could not ask it for manifests any more.
             if self.versions_moved() {
@@ -250,10 +260,11 @@ impl Sink {
             let positions = vec![(REWRITE.to_owned(), number)];
             table.commit(Change { positions, ..Change::default() }).await?;
             let reflected = Reflected { table: table.id(), version: table.version() };
-            table.checkpoint().await?;
+            table.checkpoint(table.version(), None).await?;
             self.index.reflect(family, &reflected)?;
         }
-        self.families[family].table.sweep()?;
+        // What was never named is old enough at no time that is not known.
+        self.sweep(family, now.unwrap_or(Millis(0))).await?;
         Ok(())
     }
 }

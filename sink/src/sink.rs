@@ -1,6 +1,6 @@
 //! The sink itself: takes rows and counts between commits, and commits them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anonymizer::{AnonymizedBatch, Origin};
@@ -9,29 +9,33 @@ use arrow::datatypes::Int32Type;
 use schemas::time::HOUR_MS;
 use schemas::{Millis, Package, Tally, columns};
 
+use crate::SinkConfig;
 use crate::dedupe::{Index, PENDING_BYTES, Place, Reflected};
 use crate::error::SinkError;
 use crate::files::{self, DataFile, Shape};
 use crate::ledger::Ledger;
 use crate::life::{self, Life};
 use crate::manifest::{Counts, Manifest, ManifestContext, OutcomeRow};
+use crate::own::{Own, Share, Stream};
 use crate::rewrite::REWRITE;
+use crate::shared::maintenance;
 use crate::table::{Change, Home, Table};
 use crate::writer::Writers;
-use crate::{IMPORT, SinkConfig};
 
-/// Writes one log into the tables below one root. One at a time: the dedupe index is locked while it is open.
+/// Writes its own partitions of some streams into the tables below one root. One at a time for each folder of an index,
+/// which is locked while it is open.
 pub struct Sink {
     pub(crate) package: Arc<Package>,
     config: SinkConfig,
-    log_id: String,
-    partitions: u16,
+    pub(crate) share: Share,
+    /// Positions that the ledger does not have yet, by which it will know the streams again: one for each.
+    pub(crate) marks: BTreeMap<u16, (String, u64)>,
     pub(crate) families: Vec<FamilyTable>,
     /// Tables of families that the package no longer has: their rows still have an end.
     pub(crate) former: Vec<(Table, Life)>,
     pub(crate) ledger: Ledger,
     /// Next position of each partition, by the ledger.
-    next: BTreeMap<u16, u64>,
+    pub(crate) next: BTreeMap<u16, u64>,
     pub(crate) writers: Writers,
     pub(crate) index: Index,
     /// What was counted since the last commit, by family and partition.
@@ -44,10 +48,10 @@ pub struct Sink {
 pub(crate) struct FamilyTable {
     pub(crate) table: Table,
     pub(crate) life: Life,
-    /// Next position of each partition, by the table: below it, rows are there already.
-    next: BTreeMap<u16, u64>,
-    /// Version up to which the ledger has the table's manifests.
-    recorded: Option<u64>,
+    /// Next position of each own partition, by the table: below it, rows are there already.
+    pub(crate) next: BTreeMap<u16, u64>,
+    /// Version up to which the ledger has the table's manifests, whatever partition they are of.
+    pub(crate) recorded: Option<u64>,
 }
 
 /// What became of a batch.
@@ -83,23 +87,30 @@ impl Sink {
     /// Opens the tables, creates what is missing and adds new columns; completes the ledger and the dedupe
     /// index after a crash, and sweeps away files that no commit named.
     ///
-    /// `log_id` and `partitions` are those of the log that will be read.
+    /// `streams` are all that are written to these tables, our log first; `own` is the part of them that this sink
+    /// writes. Unless it is the sole writer, it takes its partitions over: whatever another sink that had one of them
+    /// still commits is refused from here on, and what it committed is counted. A sink that loses or gains partitions is
+    /// closed and opened again.
     ///
     /// # Errors
     ///
-    /// [`SinkError::AnotherLog`], [`SinkError::Column`], and what storage and tables report.
+    /// [`SinkError::AnotherLog`], [`SinkError::AnotherStream`], [`SinkError::NotOwn`] for a partition that no stream has,
+    /// [`SinkError::Column`], and what storage and tables report.
     pub async fn open(
         config: SinkConfig,
         package: Arc<Package>,
-        log_id: &str,
-        partitions: u16,
+        streams: &[Stream],
+        own: &Own,
     ) -> Result<Self, SinkError> {
+        let share = Share::new(streams, own)?;
         std::fs::create_dir_all(&config.index).map_err(SinkError::io("create", &config.index))?;
-        // First, because it is locked: from here on no other sink works on these tables.
-        let index = Index::open(&config.index, &package)?;
+        // First, because it is locked: from here on no other sink works with it.
+        let own = (!share.is_sole()).then(|| share.own().clone());
+        let index = Index::open(&config.index, &package, own)?;
         files::empty_staging(&config.staging)?;
+        let log_id = share.log().map(|log| log.id.clone()).unwrap_or_default();
         let home = Home { root: &config.root, staging: &config.staging };
-        let ledger = Ledger::open(home, log_id).await?;
+        let mut ledger = Ledger::open(home, &log_id).await?;
         let mut families = Vec::with_capacity(package.families.len());
         let mut shapes = Vec::with_capacity(package.families.len());
         for family in &package.families {
@@ -109,17 +120,28 @@ impl Sink {
             let settings = life.settings();
             let mut table = Table::open(home, &name, &schema, &settings.pairs()).await?;
             life.check(&mut table).await?;
-            table.sweep()?;
+            if share.is_sole() {
+                table.sweep(None).await?;
+            } else {
+                table.share();
+            }
             shapes.push(Shape::new(&name, table.staging(), &schema, config.row_group_rows));
             families.push(FamilyTable { table, life, next: BTreeMap::new(), recorded: None });
         }
-        let former = life::former(home, &package).await?;
-        ledger.table().sweep()?;
+        let former = match share.is_maintainer() {
+            true => life::former(home, &package).await?,
+            false => Vec::new(),
+        };
+        if share.is_sole() {
+            ledger.table().sweep(None).await?;
+        } else {
+            ledger.share();
+        }
         let mut sink = Self {
             package,
             config,
-            log_id: log_id.to_owned(),
-            partitions,
+            share,
+            marks: BTreeMap::new(),
             families,
             former,
             ledger,
@@ -131,18 +153,19 @@ impl Sink {
             failed: false,
         };
         tracing::trace!(target: "quorate::moment", "start books");
-        sink.know_log().await?;
-        sink.know_positions().await?;
-        sink.complete_ledger().await?;
+        sink.know_streams().await?;
+        sink.settle().await?;
         tracing::trace!(target: "quorate::moment", "start index");
         for family in 0..sink.families.len() {
-            if sink.families[family].table.position(REWRITE).await?.is_some() {
-                sink.wipe(family).await?;
+            let maintainer = sink.share.is_maintainer();
+            if maintainer && sink.families[family].table.position(REWRITE).await?.is_some() {
+                sink.wipe(family, None).await?;
             }
         }
         for family in 0..sink.families.len() {
-            let table = &sink.families[family].table;
-            sink.index.catch_up(&sink.package, family, table).await?;
+            let own = sink.table_positions(family);
+            let table = &mut sink.families[family].table;
+            sink.index.catch_up(&sink.package, family, table, &own).await?;
         }
         Ok(sink)
     }
@@ -155,74 +178,9 @@ impl Sink {
         }
     }
 
-    /// Refuses another log than the tables were filled from; where none left a position, takes the new one.
-    async fn know_log(&mut self) -> Result<(), SinkError> {
-        let known = self.ledger.log().to_owned();
-        if known == self.log_id {
-            return Ok(());
-        }
-        if self.ledger.position(&known).await?.is_some() {
-            return Err(SinkError::AnotherLog { known, given: self.log_id.clone() });
-        }
-        self.ledger.set_log(&self.log_id).await
-    }
-
-    async fn know_positions(&mut self) -> Result<(), SinkError> {
-        for partition in (0..self.partitions).chain([IMPORT]) {
-            let application = self.application(partition);
-            let mut next = self.ledger.position(&application).await?.unwrap_or(0);
-            for family in &mut self.families {
-                let own = family.table.position(&application).await?.unwrap_or(0);
-                family.next.insert(partition, own);
-                if partition == IMPORT {
-                    // An import that broke off cannot be read again: the next one goes on behind all of it.
-                    next = next.max(own);
-                }
-            }
-            self.next.insert(partition, next);
-        }
-        Ok(())
-    }
-
-    /// Takes over the counts of commits whose round never reached the ledger.
-    async fn complete_ledger(&mut self) -> Result<(), SinkError> {
-        for family in 0..self.families.len() {
-            let own = &self.families[family];
-            let application = table_application(own.table.name());
-            let recorded = self.ledger.position(&application).await?;
-            // A rewriting moves no position of the log.
-            let rewritten = own.table.position(REWRITE).await?;
-            let mut behind = rewritten > self.ledger.position(&rewrite_application(own)).await?;
-            for (&partition, &position) in &own.next {
-                let said = self.ledger.position(&self.application(partition)).await?.unwrap_or(0);
-                behind |= position > said;
-            }
-            let version = own.table.version();
-            if behind && recorded != Some(version) {
-                let manifests = own.table.manifests(recorded).await?;
-                let commits = manifests.len();
-                tracing::info!(table = %own.table.name(), commits, "ledger completed");
-                let mut positions = vec![(application, version)];
-                positions.extend(rewritten.map(|number| (rewrite_application(own), number)));
-                self.ledger.append(&manifests, positions).await?;
-                self.families[family].recorded = Some(version);
-            } else {
-                self.families[family].recorded = recorded;
-            }
-        }
-        Ok(())
-    }
-
-    /// The name under which a table keeps the position of a partition.
-    fn application(&self, partition: u16) -> String {
-        match partition {
-            IMPORT => "import".to_owned(),
-            _ => log_application(&self.log_id, partition),
-        }
-    }
-
     /// The position of a partition from which on frames have to be read (again); for [`IMPORT`] the first that
-    /// no import has used. Zero for a partition that the log does not have.
+    /// no import has used. Zero for a partition that no stream has; of one that is not this sink's own, as it was when
+    /// the sink was opened or asked for its [`Sink::progress`].
     #[must_use]
     pub fn next(&self, partition: u16) -> u64 {
         self.next.get(&partition).copied().unwrap_or(0)
@@ -242,6 +200,34 @@ impl Sink {
         Ok(self.next(partition))
     }
 
+    /// Positions of tables that are ahead of [`Sink::next`]: a table passes over a frame that begins below its position, so
+    /// one that is made of several records must not reach across any of these.
+    #[must_use]
+    pub fn boundaries(&self, partition: u16) -> BTreeSet<u64> {
+        let next = self.next(partition);
+        let tables = self.families.iter().filter_map(|family| family.next.get(&partition));
+        tables.copied().filter(|&position| position > next).collect()
+    }
+
+    /// The next positions of all partitions of all streams, read afresh; [`Sink::outcomes`] takes in what others
+    /// counted.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::Fenced`] if another sink took over one of this one's partitions; what storage and tables report. The
+    /// sink has to be opened again then.
+    pub async fn progress(&mut self) -> Result<BTreeMap<u16, u64>, SinkError> {
+        self.usable()?;
+        if !self.share.is_sole() {
+            self.set_failed(true);
+            let own = self.ledger_positions(&[]);
+            self.ledger.advance(&own).await?;
+            self.know_others().await?;
+            self.set_failed(false);
+        }
+        Ok(self.share.all().map(|partition| (partition, self.next(partition))).collect())
+    }
+
     /// Takes the rows of one frame, duplicates aside; what gate 1 noted and found expired or suppressed
     /// is counted with them.
     ///
@@ -252,6 +238,7 @@ impl Sink {
     /// After one, the sink has to be opened again: what was written since the last commit is void.
     pub fn write(&mut self, batch: AnonymizedBatch, origin: &Origin) -> Result<Written, SinkError> {
         self.usable()?;
+        self.share.owns(origin.partition)?;
         let family = batch.family();
         if family >= self.families.len() {
             return Err(SinkError::NoFamily(family));
@@ -372,9 +359,9 @@ impl Sink {
         self.rows > 0 || !self.counts.is_empty()
     }
 
-    /// Partitions of the log.
-    pub(crate) fn partitions(&self) -> u16 {
-        self.partitions
+    /// Partitions of the streams.
+    pub(crate) fn partitions(&self) -> Vec<u16> {
+        self.share.all().collect()
     }
 
     /// Where the tables are.
@@ -388,6 +375,14 @@ impl Sink {
 
     pub(crate) fn usable(&self) -> Result<(), SinkError> {
         if self.failed { Err(SinkError::Failed) } else { Ok(()) }
+    }
+
+    /// Whether this sink may change what others wrote.
+    pub(crate) fn maintains(&self) -> Result<(), SinkError> {
+        match self.share.is_maintainer() {
+            true => Ok(()),
+            false => Err(SinkError::NotMaintainer),
+        }
     }
 
     /// Makes everything durable that was written and counted. `next` names, for each partition that was read, the
@@ -406,6 +401,9 @@ impl Sink {
         context: ManifestContext,
     ) -> Result<Committed, SinkError> {
         self.usable()?;
+        let counted = self.counts.values().flat_map(BTreeMap::keys);
+        let named = next.iter().map(|(partition, _)| partition);
+        counted.chain(named).try_for_each(|&partition| self.share.owns(partition))?;
         self.check_forward(next)?;
         // Until the end: an error or a caller that went away half-way leaves the tables apart.
         self.failed = true;
@@ -426,15 +424,16 @@ impl Sink {
         }
         tracing::trace!(target: "quorate::moment", "worker files");
         let (committed, manifests) = self.commit_rows(next, now, context).await?;
-        let mut positions = self.positions(next);
-        if next.iter().any(|&(partition, _)| partition != IMPORT) {
-            // From now on no other log will do; see `know_log`.
-            positions.push((self.log_id.clone(), 1));
+        let mut positions = self.ledger_positions(next);
+        positions.extend(self.mark(next).await?);
+        if self.share.is_sole() {
+            positions.extend(self.versions());
         }
-        positions.extend(self.versions());
         tracing::trace!(target: "quorate::moment", "worker ledger");
         self.ledger.append(&manifests, positions).await?;
-        self.versions_recorded();
+        if self.share.is_sole() {
+            self.versions_recorded();
+        }
         self.next.extend(next.iter().copied());
         self.rows = 0;
         Ok(committed)
@@ -493,7 +492,10 @@ impl Sink {
         }
         let named = next.iter().map(|&(partition, _)| (partition, own[&partition]));
         let named = named.collect::<Vec<_>>();
-        let positions = self.positions(&named);
+        let positions = match self.share.is_sole() {
+            true => self.positions(&named),
+            false => self.table_positions(family),
+        };
         let table = &mut self.families[family].table;
         tracing::trace!(target: "quorate::moment", "worker table");
         table
@@ -511,16 +513,49 @@ impl Sink {
     }
 
     fn positions(&self, next: &[(u16, u64)]) -> Vec<(String, u64)> {
-        next.iter().map(|&(partition, next)| (self.application(partition), next)).collect()
+        let named = next.iter();
+        named.filter_map(|&(of, next)| Some((self.share.application(of)?, next))).collect()
+    }
+
+    /// What a commit to a family's table names, for others to be refused: every own partition, and the maintainer.
+    pub(crate) fn table_positions(&self, family: usize) -> Vec<(String, u64)> {
+        self.guards(&self.families[family].next)
+    }
+
+    /// What a commit to the ledger names, with the positions that `moved`.
+    pub(crate) fn ledger_positions(&self, moved: &[(u16, u64)]) -> Vec<(String, u64)> {
+        if self.share.is_sole() {
+            return self.positions(moved);
+        }
+        let mut next = self.next.clone();
+        next.extend(moved.iter().copied());
+        self.guards(&next)
+    }
+
+    fn guards(&self, next: &BTreeMap<u16, u64>) -> Vec<(String, u64)> {
+        let maintainer = self.share.is_maintainer().then(maintenance);
+        if self.share.is_sole() {
+            return maintainer.into_iter().collect();
+        }
+        let own = self.share.applications().into_iter();
+        let own = own.map(|(of, name)| (name, next.get(&of).copied().unwrap_or(0)));
+        own.chain(maintainer).collect()
     }
 
     /// The version of each family's table, as the ledger keeps it: it has the manifests up to there.
     pub(crate) fn versions(&self) -> Vec<(String, u64)> {
-        let versions = self
-            .families
-            .iter()
-            .map(|family| (table_application(family.table.name()), family.table.version()));
-        versions.collect()
+        let versions = self.families.iter().map(|family| Some(family.table.version()));
+        self.recorded_at(&versions.collect::<Vec<_>>())
+    }
+
+    /// Versions of the families' tables, as the ledger keeps them.
+    pub(crate) fn recorded_at(&self, versions: &[Option<u64>]) -> Vec<(String, u64)> {
+        let named = self.families.iter().zip(versions);
+        named
+            .filter_map(|(family, version)| {
+                Some((table_application(family.table.name()), (*version)?))
+            })
+            .collect()
     }
 
     /// Whether the ledger lacks a version of a family's table.
@@ -548,16 +583,11 @@ impl Sink {
         }
     }
 
-    /// What became of every event so far, by the ledger.
+    /// What became of every event so far, by the ledger: what others counted since is in it after [`Sink::progress`].
     #[must_use]
     pub fn outcomes(&self) -> Vec<OutcomeRow> {
         self.ledger.outcomes()
     }
-}
-
-/// `<log id>/<partition>`.
-fn log_application(log_id: &str, partition: u16) -> String {
-    format!("{log_id}/{partition}")
 }
 
 /// Under this name the ledger keeps the number of the last rewriting of a table that it knows of.
@@ -566,6 +596,6 @@ pub(crate) fn rewrite_application(family: &FamilyTable) -> String {
 }
 
 /// Under a table's name the ledger keeps the version up to which it has the table's manifests.
-fn table_application(table: &str) -> String {
+pub(crate) fn table_application(table: &str) -> String {
     table.to_owned()
 }

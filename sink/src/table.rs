@@ -30,6 +30,9 @@ const MANIFEST: &str = "quorate";
 /// Log files older than any that could be made: all that a checkpoint replaces may go at once.
 const ANY_AGE: i64 = 253_402_300_799_000;
 
+/// How often a commit is tried again that others were quicker with.
+const ATTEMPTS: usize = 20;
+
 /// Settings that keep the table small, private and widely readable (reader 1, writer 2).
 ///
 /// No column is indexed, by us or by another program that writes to the table; files and log entries that are
@@ -56,6 +59,8 @@ pub(crate) struct Table {
     staging: PathBuf,
     log: LogStoreRef,
     state: DeltaTableState,
+    /// Whether other processes may commit at the same time.
+    shared: bool,
 }
 
 /// A data file of the table's version.
@@ -92,7 +97,7 @@ pub(crate) struct Change<'a> {
 
 impl Table {
     /// Opens the table below the root, or creates it there with the columns of `schema`. Columns that the table lacks
-    /// are added.
+    /// are added. Several processes may do so at once.
     pub(crate) async fn open(
         home: Home<'_>,
         name: &str,
@@ -101,10 +106,22 @@ impl Table {
     ) -> Result<Self, SinkError> {
         let mut table = match Self::existing(home, name).await? {
             Some(table) => table,
-            None => Self::create(home, name, schema, settings).await?,
+            None => match Self::create(home, name, schema, settings).await {
+                Ok(table) => table,
+                // Somebody else was quicker.
+                Err(error) => Self::existing(home, name).await?.ok_or(error)?,
+            },
         };
-        table.widen(schema).await?;
-        Ok(table)
+        for _ in 0..ATTEMPTS {
+            match table.widen(schema).await {
+                // Somebody else changed the table; perhaps it has the columns by now.
+                Err(SinkError::Table { source, .. }) if is_conflict(&source) => {
+                    table.state = table.newest().await?;
+                }
+                widened => return widened.map(|()| table),
+            }
+        }
+        Err(SinkError::Busy { table: name.to_owned() })
     }
 
     /// Opens the table if there is one.
@@ -119,7 +136,8 @@ impl Table {
         }
         let state =
             DeltaTableState::try_new(log.as_ref(), None).await.map_err(SinkError::table(name))?;
-        Ok(Some(Self { name: name.into(), root, staging: home.staging.to_owned(), log, state }))
+        let (name, staging) = (name.into(), home.staging.to_owned());
+        Ok(Some(Self { name, root, staging, log, state, shared: false }))
     }
 
     async fn create(
@@ -145,7 +163,8 @@ impl Table {
             .await
             .map_err(SinkError::table(name))?;
         let state = created.snapshot().map_err(SinkError::table(name))?.clone();
-        let table = Self { name: name.into(), root, staging: home.staging.to_owned(), log, state };
+        let (name, staging) = (name.into(), home.staging.to_owned());
+        let table = Self { name, root, staging, log, state, shared: false };
         table.sync()?;
         Ok(table)
     }
@@ -180,6 +199,24 @@ impl Table {
             .map_err(SinkError::table(&self.name))?;
         self.state = table.snapshot().map_err(SinkError::table(&self.name))?.clone();
         self.sync()
+    }
+
+    /// From now on others may commit at the same time: what they do is no reason to refuse a commit, unless they named
+    /// an application that the commit names.
+    pub(crate) fn share(&mut self) {
+        self.shared = true;
+    }
+
+    /// The newest version there is.
+    pub(crate) async fn newest(&self) -> Result<DeltaTableState, SinkError> {
+        let mut state = self.state.clone();
+        state.update(self.log.as_ref(), None).await.map_err(SinkError::table(&self.name))?;
+        Ok(state)
+    }
+
+    /// Goes on from that version. What others committed up to it is no conflict from here on.
+    pub(crate) fn go_to(&mut self, version: DeltaTableState) {
+        self.state = version;
     }
 
     /// Below the root: `events/web`.
@@ -230,13 +267,21 @@ impl Table {
     /// Changes settings.
     pub(crate) async fn set(&mut self, settings: &[(&str, &str)]) -> Result<(), SinkError> {
         let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let table = deltalake::DeltaTable::new(Arc::clone(&self.log))
-            .set_tbl_properties()
-            .with_properties(settings.collect())
-            .with_raise_if_not_exists(false)
-            .with_commit_properties(properties())
-            .await
-            .map_err(SinkError::table(&self.name))?;
+        let settings = settings.collect::<HashMap<_, _>>();
+        let mut attempts = 0;
+        let table = loop {
+            let done = deltalake::DeltaTable::new(Arc::clone(&self.log))
+                .set_tbl_properties()
+                .with_properties(settings.clone())
+                .with_raise_if_not_exists(false)
+                .with_commit_properties(properties())
+                .await;
+            attempts += 1;
+            match done {
+                Err(error) if is_conflict(&error) && attempts < ATTEMPTS => {}
+                done => break done.map_err(SinkError::table(&self.name))?,
+            }
+        };
         self.state = table.snapshot().map_err(SinkError::table(&self.name))?.clone();
         self.sync()
     }
@@ -280,8 +325,27 @@ impl Table {
 
     /// Commits a change as the next version.
     ///
-    /// A writer that holds the same position and committed since refuses this one: [`SinkError::Fenced`].
+    /// A writer that holds the same position and committed since refuses this one: [`SinkError::Fenced`]. Of a shared
+    /// table any other commit of others is let pass: nobody but the maintainer, who is shut out by a position too, removes
+    /// what this one removes.
     pub(crate) async fn commit(&mut self, change: Change<'_>) -> Result<(), SinkError> {
+        self.publish(change.add)?;
+        for _ in 0..ATTEMPTS {
+            match self.try_commit(&change).await? {
+                Ok(()) => return self.sync(),
+                Err(error) if self.shared && is_conflict(&error) && !is_moved(&error) => {
+                    self.advance(&change.positions).await?;
+                }
+                Err(error) => return Err(self.refused(error)),
+            }
+        }
+        Err(SinkError::Busy { table: self.name.to_string() })
+    }
+
+    async fn try_commit(
+        &mut self,
+        change: &Change<'_>,
+    ) -> Result<Result<(), DeltaTableError>, SinkError> {
         let operation = match (change.rearranged, change.remove.is_empty()) {
             (true, _) => DeltaOperation::Optimize { predicate: None, target_size: 0 },
             (false, false) => DeltaOperation::Delete { predicate: None },
@@ -296,23 +360,20 @@ impl Table {
             actions.push(Action::Add(add(file, change.time, !change.rearranged)));
         }
         let mut transactions = Vec::with_capacity(change.positions.len());
-        for (application, next) in change.positions {
+        for (application, next) in &change.positions {
             let next =
-                i64::try_from(next).map_err(|_| SinkError::damaged(&self.name, "a position"))?;
-            transactions.push(Transaction::new(application, next));
+                i64::try_from(*next).map_err(|_| SinkError::damaged(&self.name, "a position"))?;
+            transactions.push(Transaction::new(application.clone(), next));
         }
         let mut properties = properties().with_application_transactions(transactions);
         if let Some(manifest) = change.manifest {
             properties = properties.with_metadata([(MANIFEST.to_owned(), manifest.to_json())]);
         }
-        self.publish(change.add)?;
         let done = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(&self.state), Arc::clone(&self.log), operation)
-            .await
-            .map_err(|error| self.refused(error))?;
-        self.state = done.snapshot();
-        self.sync()
+            .await;
+        Ok(done.map(|done| self.state = done.snapshot()))
     }
 
     /// Brings new files to where the commit will name them.
@@ -336,12 +397,9 @@ impl Table {
     }
 
     fn refused(&self, error: DeltaTableError) -> SinkError {
-        let fenced = matches!(
-            &error,
-            DeltaTableError::Transaction { source: TransactionError::CommitConflict(conflict) }
-                if !matches!(conflict, CommitConflictError::CorruptedState { .. })
-        );
-        match fenced {
+        // Without the entries that others wrote meanwhile nobody can tell whether they conflict.
+        let cleaned = self.shared && matches!(error, DeltaTableError::InvalidVersion(_));
+        match cleaned || is_conflict(&error) {
             true => SinkError::Fenced { table: self.name.to_string() },
             false => SinkError::table(&self.name)(error),
         }
@@ -354,7 +412,7 @@ impl Table {
     }
 
     /// The log entry of a version, a value a line; none if it was cleaned away.
-    async fn entry(&self, version: u64) -> Result<Option<Vec<Value>>, SinkError> {
+    pub(crate) async fn entry(&self, version: u64) -> Result<Option<Vec<Value>>, SinkError> {
         let bytes =
             self.log.read_commit_entry(version).await.map_err(SinkError::table(&self.name))?;
         let Some(bytes) = bytes else { return Ok(None) };
@@ -364,22 +422,12 @@ impl Table {
         lines.map(Some).map_err(|_| SinkError::damaged(&self.name, "a log entry"))
     }
 
-    /// The manifests of every commit after version `after`, from the beginning without it.
-    pub(crate) async fn manifests(&self, after: Option<u64>) -> Result<Vec<Manifest>, SinkError> {
-        let mut manifests = Vec::new();
-        for version in after.map_or(0, |after| after + 1)..=self.version() {
-            let entry = self
-                .entry(version)
-                .await?
-                .ok_or_else(|| SinkError::ManifestLost { table: self.name.to_string(), version })?;
-            let found = entry.iter().filter_map(|line| line.get("commitInfo")?.get(MANIFEST));
-            for manifest in found {
-                let manifest = Manifest::from_json(manifest)
-                    .ok_or_else(|| SinkError::damaged(&self.name, "a manifest"))?;
-                manifests.push(manifest);
-            }
-        }
-        Ok(manifests)
+    /// The manifest in a log entry.
+    pub(crate) fn manifest(&self, entry: &[Value]) -> Result<Option<Manifest>, SinkError> {
+        let manifest = entry.iter().find_map(|line| line.get("commitInfo")?.get(MANIFEST));
+        let Some(manifest) = manifest else { return Ok(None) };
+        let manifest = Manifest::from_json(manifest);
+        manifest.map(Some).ok_or_else(|| SinkError::damaged(&self.name, "a manifest"))
     }
 
     /// Paths of the files whose rows came in with the versions after `after`, as far as they are still in the table;
@@ -435,16 +483,22 @@ impl Table {
 
     /// Replaces the log by a checkpoint of this version, so that it no longer names files of the past or tells when
     /// each commit was made.
-    pub(crate) async fn checkpoint(&self) -> Result<(), SinkError> {
+    ///
+    /// Up to `version`, and as far as entries are older than `young`, if there is such a time.
+    pub(crate) async fn checkpoint(
+        &self,
+        version: u64,
+        young: Option<Millis>,
+    ) -> Result<(), SinkError> {
         let mut table = deltalake::DeltaTable::new(Arc::clone(&self.log));
-        table.load_version(self.version()).await.map_err(SinkError::table(&self.name))?;
+        table.load_version(version).await.map_err(SinkError::table(&self.name))?;
         deltalake::checkpoints::create_checkpoint(&table, None)
             .await
             .map_err(SinkError::table(&self.name))?;
         deltalake::checkpoints::cleanup_expired_logs_for(
-            self.version(),
+            version,
             self.log.as_ref(),
-            ANY_AGE,
+            young.map_or(ANY_AGE, |young| young.0),
             None,
         )
         .await
@@ -453,22 +507,70 @@ impl Table {
     }
 
     /// Deletes every data file that this version does not name, and counts them: what commits removed, and what a crash
-    /// left behind.
-    pub(crate) fn sweep(&self) -> Result<u64, SinkError> {
+    /// left behind. With `since`, files that came up later and were never named stay: another writer may be about to.
+    pub(crate) async fn sweep(&self, since: Option<Millis>) -> Result<u64, SinkError> {
         let kept = self.files().into_iter().map(|file| file.path).collect::<HashSet<_>>();
+        let removed = match since {
+            Some(_) => self.removed().await?,
+            None => HashSet::new(),
+        };
         let mut swept = 0;
         for found in self.root.files("").map_err(SinkError::io("read", self.place("")))? {
             let name = found.name;
             // What begins so is Delta's.
             let other = name.split('/').any(|part| part.starts_with('_'));
-            if !other && name.ends_with(".parquet") && !kept.contains(&name) {
+            let old = since.is_none_or(|since| found.modified_ms < since.0);
+            let goes = !kept.contains(&name) && (old || removed.contains(&name));
+            if !other && name.ends_with(".parquet") && goes {
                 self.root.delete(&name).map_err(SinkError::io("remove", self.place(&name)))?;
                 swept += 1;
             }
         }
-        self.root.remove_empty_folders("");
+        if since.is_none() {
+            self.root.remove_empty_folders("");
+        }
         Ok(swept)
     }
+
+    /// The files that the log's entries say are gone.
+    async fn removed(&self) -> Result<HashSet<String>, SinkError> {
+        let mut removed = HashSet::new();
+        let mut version = Some(self.version());
+        while let Some(at) = version {
+            let Some(entry) = self.entry(at).await? else { break };
+            let gone = entry.iter().filter_map(|line| line.get("remove")?.get("path")?.as_str());
+            removed.extend(gone.map(str::to_owned));
+            version = at.checked_sub(1);
+        }
+        Ok(removed)
+    }
+}
+
+/// Whether others committed something that stands in the way.
+fn is_conflict(error: &DeltaTableError) -> bool {
+    if let DeltaTableError::Transaction { source: TransactionError::CommitConflict(conflict) } =
+        error
+    {
+        return !matches!(conflict, CommitConflictError::CorruptedState { .. });
+    }
+    let overtaken = matches!(
+        error,
+        DeltaTableError::Transaction {
+            source: TransactionError::MaxCommitAttempts(_)
+                | TransactionError::VersionAlreadyExists(_)
+        }
+    );
+    overtaken || matches!(error, DeltaTableError::VersionAlreadyExists(_))
+}
+
+/// Whether others moved a position that the commit moves.
+fn is_moved(error: &DeltaTableError) -> bool {
+    matches!(
+        error,
+        DeltaTableError::Transaction {
+            source: TransactionError::CommitConflict(CommitConflictError::ConcurrentTransaction)
+        }
+    )
 }
 
 /// Commits leave old log entries to [`Table::checkpoint`], which knows that they are no longer needed.

@@ -44,6 +44,7 @@ pub(super) async fn open(store: &mut Store, folder: &Path, id: &str) -> anyhow::
         commit_bytes: store.config.sink.commit_bytes,
         row_group_rows: store.config.sink.row_group_rows,
     };
-    let (log, package) = (store.log.id().to_string(), Arc::clone(&store.package));
-    Ok(Sink::open(config, package, &log, store.log.partitions()).await?)
+    let streams = [sink::Stream::log(store.log.id().to_string(), store.log.partitions())];
+    let own = sink::Own::sole(&streams);
+    Ok(Sink::open(config, Arc::clone(&store.package), &streams, &own).await?)
 }

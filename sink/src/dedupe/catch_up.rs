@@ -1,6 +1,6 @@
 //! Brings the index to the version of its table.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
@@ -15,6 +15,9 @@ use crate::table::{Stored, Table};
 const COLUMNS: [&str; 5] =
     [columns::EVENT_KEY, columns::CLOCK, columns::PARTITION, columns::POSITION, columns::ROW];
 
+/// How often the maintainer may replace files that are about to be read.
+const ATTEMPTS: usize = 20;
+
 /// How keys came into the index, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CaughtUp {
@@ -22,31 +25,73 @@ pub(crate) enum CaughtUp {
     Current,
     /// Only files added since.
     Added,
-    /// From every file of the table.
+    /// From every file, because of partitions that were somebody else's.
+    Gained,
+    /// From every file of the table, from nothing.
     Rebuilt,
 }
 
+/// Partitions whose keys are not in the index.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gained {
+    None,
+    Some,
+    All,
+}
+
 impl Index {
-    /// Takes in what the index lacks of `table`.
+    /// Takes in what the index lacks of `table`, which others may maintain meanwhile: `own` are the names under which it
+    /// is written to here.
+    ///
+    /// Of a table that is shared these are the keys of own partitions alone: a duplicate is one within its partition.
+    /// Of a partition that was somebody else's until now, the keys of the whole table are read.
     pub(crate) async fn catch_up(
+        &mut self,
+        package: &Package,
+        family: usize,
+        table: &mut Table,
+        own: &[(String, u64)],
+    ) -> Result<CaughtUp, SinkError> {
+        for _ in 0..ATTEMPTS {
+            match self.take_in_all(package, family, table).await {
+                // The maintainer put another file in its place.
+                Err(SinkError::Io { source, .. })
+                    if self.own.is_some() && source.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    table.advance(own).await?;
+                }
+                done => return done,
+            }
+        }
+        Err(SinkError::Busy { table: table.name().to_string() })
+    }
+
+    async fn take_in_all(
         &mut self,
         package: &Package,
         family: usize,
         table: &Table,
     ) -> Result<CaughtUp, SinkError> {
         let goal = Reflected { table: table.id(), version: table.version() };
-        let reflected = self.reflected(family)?;
-        if reflected.as_ref() == Some(&goal) {
+        let known = self.reflected(family)?;
+        let gained = match &known {
+            Some((_, known)) => self.gained(known.as_ref()),
+            None => Gained::All,
+        };
+        let known = known.map(|(known, _)| known);
+        if known.as_ref() == Some(&goal) && gained == Gained::None {
+            self.reflect(family, &goal)?;
             return Ok(CaughtUp::Current);
         }
         let behind =
-            reflected.filter(|known| known.table == goal.table && known.version <= goal.version);
+            known.filter(|known| known.table == goal.table && known.version <= goal.version);
         let added = match behind {
-            Some(known) => table.added(known.version).await?,
-            None => None,
+            Some(known) if gained != Gained::All => table.added(known.version).await?,
+            Some(_) | None => None,
         };
         let (how, files) = match added {
-            Some(added) => (CaughtUp::Added, added),
+            Some(added) if gained == Gained::None => (CaughtUp::Added, added),
+            Some(_) => (CaughtUp::Gained, table.files()),
             None => {
                 self.clear(family)?;
                 (CaughtUp::Rebuilt, table.files())
@@ -59,6 +104,16 @@ impl Index {
         self.reflect(family, &goal)?;
         tracing::info!(table = %table.name(), files = files.len(), ?how, "dedupe index caught up");
         Ok(how)
+    }
+
+    /// Whether there are partitions whose keys were not kept until now.
+    fn gained(&self, known: Option<&BTreeSet<u16>>) -> Gained {
+        match (known, &self.own) {
+            (None, _) => Gained::None,
+            (Some(_), None) => Gained::All,
+            (Some(known), Some(own)) if own.is_subset(known) => Gained::None,
+            (Some(_), Some(_)) => Gained::Some,
+        }
     }
 
     fn take_in(
@@ -75,7 +130,11 @@ impl Index {
         let committed = Millis::of_day(i32::try_from(day).unwrap_or(i32::MAX)).plus(late_ms);
         for rows in table.read(&file.path, Some(&COLUMNS))? {
             let rows = rows.map_err(SinkError::arrow(table.name()))?;
-            let keys = keys(&rows, day).ok_or_else(|| SinkError::damaged(table.name(), "a row"))?;
+            let mut keys =
+                keys(&rows, day).ok_or_else(|| SinkError::damaged(table.name(), "a row"))?;
+            if let Some(own) = &self.own {
+                keys.retain(|(_, place)| own.contains(&place.partition));
+            }
             for keys in keys.chunks(BATCH_KEYS) {
                 self.insert(family, keys, committed)?;
             }

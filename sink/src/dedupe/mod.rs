@@ -6,17 +6,18 @@
 //!
 //! ```text
 //! keyspace            key                          value
-//! meta                version/<family>             id of the table, a slash, its version
+//! meta                version/<family>             id of the table, its version, partitions: slashes between
 //! <family>/day/<n>    day u32, hash (16 bytes)     partition u16, position u64, row u32
 //! <family>/any/<n>    0 u32, hash (16 bytes)       the same
 //! ```
+//! The partitions, with commas between, are those whose keys are here; none are named where all are.
 //! Numbers are big-endian. Keys of events whose own clock tells the day lie under that day, `n` counting spans of a few
 //! days; all others lie under the span of one window in which they were committed. Both go by whole keyspaces.
 
 pub(crate) mod catch_up;
 mod span;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::path::Path;
 
@@ -123,11 +124,16 @@ impl Hasher for Through {
     }
 }
 
+/// Some partitions; none for all.
+type Partitions = Option<BTreeSet<u16>>;
+
 /// The index of every family.
 pub(crate) struct Index {
     database: Database,
     meta: Keyspace,
     families: Vec<Known>,
+    /// The partitions whose duplicates are looked for.
+    own: Partitions,
 }
 
 /// The keys of one family.
@@ -153,19 +159,19 @@ pub(crate) struct Reflected {
 
 impl Index {
     /// Opens the index in folder `dir`; one that cannot be read is deleted and begun anew.
-    pub(crate) fn open(dir: &Path, package: &Package) -> Result<Self, SinkError> {
-        match Self::load(dir, package) {
+    pub(crate) fn open(dir: &Path, package: &Package, own: Partitions) -> Result<Self, SinkError> {
+        match Self::load(dir, package, own.clone()) {
             Err(SinkError::Index(error)) if storage::is_damage(&error) => {
                 tracing::warn!(%error, "the dedupe index cannot be read and is built anew");
                 std::fs::remove_dir_all(dir).map_err(SinkError::io("remove", dir))?;
-                Self::load(dir, package)
+                Self::load(dir, package, own)
             }
             loaded => loaded,
         }
     }
 
     /// Opens the index; a damaged one is refused.
-    fn load(dir: &Path, package: &Package) -> Result<Self, SinkError> {
+    fn load(dir: &Path, package: &Package, own: Partitions) -> Result<Self, SinkError> {
         let look = |result| SinkError::io("read", dir)(result);
         let journals = Journals::measure(dir).map_err(look)?;
         if let Some(manifest) = storage::damaged_manifest(dir).map_err(look)? {
@@ -183,7 +189,7 @@ impl Index {
             .iter()
             .map(|family| Known::load(&database, family))
             .collect::<Result<Vec<_>, _>>()?;
-        let index = Self { database, meta, families };
+        let index = Self { database, meta, families, own };
         index.drop_strays()?;
         Ok(index)
     }
@@ -293,18 +299,28 @@ impl Index {
     pub(crate) fn reflect(&self, family: usize, reflected: &Reflected) -> Result<(), SinkError> {
         // Before the version, so that no crash leaves a version whose keys are missing.
         self.database.persist(PersistMode::SyncData)?;
-        let value = format!("{}/{}", reflected.table, reflected.version);
+        let mut value = format!("{}/{}", reflected.table, reflected.version);
+        if let Some(own) = &self.own {
+            let own = own.iter().map(u16::to_string).collect::<Vec<_>>();
+            value = format!("{value}/{}", own.join(","));
+        }
         self.meta.insert(version_key(&self.families[family].name), value.as_bytes())?;
         Ok(())
     }
 
-    /// The version that the index reflects; none if it was begun anew.
-    pub(crate) fn reflected(&self, family: usize) -> Result<Option<Reflected>, SinkError> {
+    /// The version that the index reflects, and the partitions whose keys it has, if not all; none if it was begun anew.
+    pub(crate) fn reflected(
+        &self,
+        family: usize,
+    ) -> Result<Option<(Reflected, Partitions)>, SinkError> {
         let value = self.meta.get(version_key(&self.families[family].name))?;
         Ok(value.and_then(|value| {
-            let value = std::str::from_utf8(&value).ok()?;
-            let (table, version) = value.rsplit_once('/')?;
-            Some(Reflected { table: table.to_owned(), version: version.parse().ok()? })
+            let mut parts = std::str::from_utf8(&value).ok()?.splitn(3, '/');
+            let (table, version) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+            let partitions = parts.next().map(|partitions| {
+                partitions.split(',').filter_map(|partition| partition.parse().ok()).collect()
+            });
+            Some((Reflected { table, version }, partitions))
         }))
     }
 

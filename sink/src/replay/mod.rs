@@ -119,7 +119,7 @@ impl Sink {
     ) -> Result<Vec<(String, u64)>, SinkError> {
         let mut moved = vec![(application(id, partition), next)];
         if self.ledger.position(LAST).await? != Some(number(id)) {
-            let others = (0..self.partitions()).filter(|other| *other != partition);
+            let others = self.partitions().into_iter().filter(|other| *other != partition);
             moved.extend(others.map(|other| (application(id, other), 0)));
             moved.push((LAST.to_owned(), number(id)));
         }
@@ -134,8 +134,8 @@ impl Sink {
     ///
     /// # Errors
     ///
-    /// [`SinkError::Uncommitted`] if anything waits for a commit; [`SinkError::Fenced`], and what storage and tables report:
-    /// then the sink has to be opened again, and the replay called again with the same id.
+    /// [`SinkError::Uncommitted`] if anything waits for a commit; [`SinkError::NotMaintainer`]; [`SinkError::Fenced`], and
+    /// what storage and tables report: then the sink has to be opened again, and the replay called again with the same id.
     pub async fn replace(
         &mut self,
         id: &str,
@@ -149,6 +149,7 @@ impl Sink {
         if self.is_waiting() {
             return Err(SinkError::Uncommitted);
         }
+        self.maintains()?;
         self.set_failed(true);
         for (&family, compared) in &comparison.families {
             if compared.difference.is_none() {
@@ -158,7 +159,7 @@ impl Sink {
             let manifest = self.replacement(family, partition, compared, &rewrite, now, context);
             let positions = self.moved(id, partition, next).await?;
             self.commit_rewrite(family, &rewrite, manifest, positions, now).await?;
-            self.families[family].table.sweep()?;
+            self.sweep(family, now).await?;
         }
         self.set_failed(false);
         Ok(())
@@ -224,13 +225,16 @@ impl Sink {
     /// As [`Sink::replace`].
     pub async fn finish_replay(&mut self, id: &str) -> Result<(), SinkError> {
         self.usable()?;
+        self.maintains()?;
         self.set_failed(true);
         if self.ledger.position(LAST).await? == Some(number(id)) {
-            self.ledger.append(&[], vec![(LAST.to_owned(), 0)]).await?;
+            let mut positions = self.ledger_positions(&[]);
+            positions.push((LAST.to_owned(), 0));
+            self.ledger.append(&[], positions).await?;
         }
         for family in 0..self.families.len() {
             if self.families[family].table.position(REWRITE).await?.is_some() {
-                self.wipe(family).await?;
+                self.wipe(family, None).await?;
             }
         }
         self.set_failed(false);

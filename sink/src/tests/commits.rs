@@ -148,7 +148,7 @@ async fn a_writer_that_was_overtaken_is_refused() {
     store.frame(&mut old, USE, (0, 0), &events(0..3));
     // The same tables with an index of its own, as another machine would have.
     let config = SinkConfig { index: store.dir.path().join("other"), ..store.config() };
-    let mut new = Sink::open(config, Arc::clone(&store.package), LOG, 2).await.unwrap();
+    let mut new = sole(config, &store.package, LOG).await.unwrap();
     store.frame(&mut new, USE, (0, 0), &events(0..3));
     new.commit(&[(0, 1)], NOW, CONTEXT).await.unwrap();
 
@@ -204,7 +204,7 @@ async fn a_sink_can_be_sent() {
         value
     }
     let store = Store::new();
-    let opened = Sink::open(store.config(), Arc::clone(&store.package), LOG, 2);
+    let opened = sole(store.config(), &store.package, LOG);
     let mut sink = sent(sent(opened).await.unwrap());
     sent(sink.commit(&[(0, 1)], NOW, CONTEXT)).await.unwrap();
     sent(sink.maintain(NOW)).await.unwrap();

@@ -134,7 +134,7 @@ async fn an_index_of_other_tables_is_not_believed() {
     std::fs::remove_dir_all(store.root()).unwrap();
     // Tables as far as those were, by way of another index.
     let config = SinkConfig { index: store.dir.path().join("other"), ..store.config() };
-    let mut sink = Sink::open(config, Arc::clone(&store.package), LOG, 2).await.unwrap();
+    let mut sink = sole(config, &store.package, LOG).await.unwrap();
     store.frame(&mut sink, USE, (0, 0), &events(5..9));
     sink.commit(&[(0, 1)], NOW, CONTEXT).await.unwrap();
     drop(sink);

@@ -26,7 +26,7 @@ use schemas::{Millis, Outcome, Package, PurposeSet, Tally};
 use tempfile::TempDir;
 
 use crate::table::{Home, Table};
-use crate::{Counted, IMPORT, ManifestContext, OutcomeRow, Sink, SinkConfig};
+use crate::{Counted, IMPORT, ManifestContext, OutcomeRow, Own, Sink, SinkConfig, Stream};
 
 const POLICY: &str = r#"
 controller = "Test"
@@ -111,6 +111,16 @@ fn events(ids: std::ops::Range<u32>) -> Vec<Event> {
     ids.map(event).collect()
 }
 
+/// The only writer of a log of two partitions.
+async fn sole(
+    config: SinkConfig,
+    package: &Arc<Package>,
+    log: &str,
+) -> Result<Sink, crate::SinkError> {
+    let streams = [Stream::log(log, 2)];
+    Sink::open(config, Arc::clone(package), &streams, &Own::sole(&streams)).await
+}
+
 /// A folder with a key ring, tables and an index.
 struct Store {
     dir: TempDir,
@@ -186,7 +196,7 @@ impl Store {
     }
 
     async fn try_sink(&self, log: &str) -> Result<Sink, crate::SinkError> {
-        Sink::open(self.config(), Arc::clone(&self.package), log, 2).await
+        sole(self.config(), &self.package, log).await
     }
 
     fn batch(&self, family: usize, origin: &Origin, events: &[Event]) -> AnonymizedBatch {

@@ -95,7 +95,8 @@ async fn the_log_has_no_column_statistics_and_a_plain_protocol() {
 async fn a_commit_carries_its_manifest() {
     let store = Store::new();
     let sink = filled(&store).await;
-    let manifests = store.table("events/use").await.manifests(None).await.unwrap();
+    let said = store.table("events/use").await.said(None).await.unwrap();
+    let manifests = said.into_iter().filter_map(|said| said.manifest).collect::<Vec<_>>();
     assert_eq!(manifests.len(), 1, "only the first frame brought rows");
     let manifest = &manifests[0];
     assert_eq!((manifest.policy.as_str(), manifest.family.as_deref()), ("2026-01-01", Some("use")));

@@ -349,7 +349,7 @@ async fn rows_go_beside_and_the_tables_stay() {
         ..store.config()
     };
     let package = Arc::clone(&store.package);
-    let mut other = Sink::open(config.clone(), Arc::clone(&package), LOG, 2).await.unwrap();
+    let mut other = sole(config.clone(), &package, LOG).await.unwrap();
     let all = frames(&store, 0, &log());
     let comparison = sink.compare(&all).unwrap();
     for again in [false, true] {
