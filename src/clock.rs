@@ -76,6 +76,12 @@ fn uptime_ms() -> i64 {
     time.tv_sec.saturating_mul(1_000).saturating_add(time.tv_nsec / 1_000_000)
 }
 
+/// Time that nobody sets and that goes on while the machine sleeps: since it started.
+#[must_use]
+pub fn steady() -> Clock {
+    Arc::new(|| Millis(uptime_ms()))
+}
+
 /// A point in time, and whether it is to be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use schemas::time::HOUR_MS;
 use serde::Deserialize;
+use storage::Root;
 
 use crate::harden::LockMemory;
 
@@ -386,6 +387,12 @@ impl Config {
         self.kafka.is_some() || !roles.is_all()
     }
 
+    /// Whether the log is the embedded one: workers without it and without Kafka read topics of others alone.
+    #[must_use]
+    pub fn has_embedded_log(&self, roles: Roles) -> bool {
+        self.kafka.is_none() && roles.is_all()
+    }
+
     /// Folder of the embedded log.
     #[must_use]
     pub fn log_dir(&self) -> PathBuf {
@@ -419,31 +426,73 @@ impl Config {
     /// Folder of raw schemas of earlier policies.
     #[must_use]
     pub fn archive_dir(&self) -> PathBuf {
-        self.data.join("policies")
+        self.tables_dir().join("policies")
     }
 
-    /// Root of `events/` and `ledger/`.
+    /// Root of `events/` and `ledger/`, if it is a folder.
     #[must_use]
     pub fn tables_dir(&self) -> &Path {
-        &self.data
+        let root = self.storage.events.as_ref();
+        root.and_then(|root| root.url.folder()).unwrap_or(&self.data)
+    }
+
+    /// Root of what gate 2 gave out, if it is a folder.
+    fn given_out_dir(&self) -> &Path {
+        let root = self.storage.statistics.as_ref();
+        root.and_then(|root| root.url.folder()).unwrap_or(&self.data)
     }
 
     /// Root of the statistics tables.
     #[must_use]
     pub fn statistics_dir(&self) -> PathBuf {
-        self.data.join("statistics")
+        self.given_out_dir().join("statistics")
     }
 
-    /// Root of the ledgers: outcomes, releases, keys.
+    /// Ledger of releases, beside the statistics.
+    #[must_use]
+    pub fn releases_dir(&self) -> PathBuf {
+        self.given_out_dir().join("ledger")
+    }
+
+    /// Root of the other ledgers: outcomes, keys, requests.
     #[must_use]
     pub fn ledger_dir(&self) -> PathBuf {
-        self.data.join("ledger")
+        self.tables_dir().join("ledger")
+    }
+
+    /// Where rows, ledgers, suppression list and archived policies are.
+    ///
+    /// # Errors
+    ///
+    /// If its URL or an option cannot be used.
+    pub fn events_root(&self) -> anyhow::Result<Root> {
+        root(self.storage.events.as_ref(), &self.data, "storage.events")
+    }
+
+    /// Where keys are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::events_root`].
+    pub fn keys_root(&self) -> anyhow::Result<Root> {
+        let KeyringConfig { dir, options, .. } = &self.keyring;
+        let options = options.read().context("keyring.options cannot be used")?;
+        Root::parse(&dir.to_string(), &options).context("keyring.dir cannot be used")
+    }
+
+    /// Where statistics and the ledger of releases are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::events_root`].
+    pub fn statistics_root(&self) -> anyhow::Result<Root> {
+        root(self.storage.statistics.as_ref(), &self.data, "storage.statistics")
     }
 
     /// Who must not come in any more.
     #[must_use]
     pub fn suppression_list(&self) -> PathBuf {
-        self.data.join("suppression").join("list.json")
+        self.tables_dir().join("suppression").join("list.json")
     }
 
     /// Ledger of erasures and objections.
@@ -463,6 +512,13 @@ impl Config {
     pub fn key_ledger(&self) -> PathBuf {
         self.ledger_dir().join("keys.jsonl")
     }
+}
+
+/// A configured root, or the data folder.
+fn root(configured: Option<&RootConfig>, data: &Path, key: &str) -> anyhow::Result<Root> {
+    let Some(RootConfig { url, options }) = configured else { return Ok(Root::folder(data)) };
+    let options = options.read().with_context(|| format!("{key}.options cannot be used"))?;
+    Root::parse(&url.to_string(), &options).with_context(|| format!("{key} cannot be used"))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub mod service;
 pub mod source;
 pub mod space;
 pub mod store;
+pub mod streams;
 pub mod subject;
 pub mod telemetry;
 pub mod told;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sink::{Counted, OutcomeRow};
 use transport::Log;
 
+use crate::config::Roles;
 use crate::pipeline::Progress;
 use crate::space::Free;
 
@@ -32,12 +33,14 @@ pub struct Operator {
     pub progress: Arc<Progress>,
     /// Room on the disk.
     pub free: Arc<Free>,
-    /// The door.
-    pub server: Arc<ingest::Server>,
-    /// The log.
-    pub log: Arc<dyn Log>,
-    /// Gate 2, for the next closings.
-    pub disclosure: Arc<Disclosure>,
+    /// What the process does.
+    pub roles: Roles,
+    /// The door, if this process has it.
+    pub server: Option<Arc<ingest::Server>>,
+    /// The log, if this process has it.
+    pub log: Option<Arc<dyn Log>>,
+    /// Gate 2, for the next closings, if this process has it.
+    pub disclosure: Option<Arc<Disclosure>>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -45,7 +48,10 @@ pub struct Operator {
 /// The answer of `/status`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Status {
-    /// Counts by source, since the service started.
+    /// What the process does, as in `--roles`.
+    #[serde(default)]
+    pub roles: String,
+    /// Counts by source, since the service started; null where no events are taken.
     pub sources: serde_json::Value,
     /// Frames in the log that are not committed.
     pub backlog_frames: u64,
@@ -53,14 +59,18 @@ pub struct Status {
     pub log_bytes: u64,
     /// When the last commit was made, RFC 3339.
     pub committed: Option<String>,
-    /// Everything received before this was committed, RFC 3339.
-    pub complete_until: String,
+    /// Everything received before this was committed, RFC 3339; null where this process cannot tell.
+    pub complete_until: Option<String>,
+    /// Partitions that this process reads.
+    #[serde(default)]
+    pub partitions: usize,
     /// Failed rounds of the worker since the last good one.
     pub worker_failures: u64,
     /// Seconds since the hour of the oldest uncommitted frame ended; at `raw_retention_max_hours` it expires.
     #[serde(default)]
     pub oldest_uncommitted_s: i64,
-    /// Why no events are taken: `expiry`, so that those that are acknowledged do not expire; `space`.
+    /// Why no events are taken: `expiry`, so that those that are acknowledged do not expire; `space`; `shared`, because what other
+    /// nodes did with keys and suppression list cannot be read.
     #[serde(default)]
     pub suspended: Vec<String>,
     /// How far the wall clock is off, in seconds, if it is not believed: then nothing is destroyed or released.
@@ -150,7 +160,7 @@ pub fn router(operator: Operator) -> Router {
 }
 
 async fn ready(State(operator): State<Operator>) -> impl IntoResponse {
-    if !operator.server.ready() {
+    if !operator.server.as_ref().is_none_or(|server| server.ready()) {
         (StatusCode::SERVICE_UNAVAILABLE, "no events are taken: see the status and the log lines\n")
     } else if operator.progress.failures() < FAILURES_MAX {
         (StatusCode::OK, "ready\n")
@@ -161,12 +171,12 @@ async fn ready(State(operator): State<Operator>) -> impl IntoResponse {
 
 async fn render(State(operator): State<Operator>) -> impl IntoResponse {
     metrics::gauge!("quorate_log_backlog_frames").set(as_gauge(operator.progress.backlog_frames()));
-    metrics::gauge!("quorate_log_bytes").set(as_gauge(operator.log.bytes().await));
+    metrics::gauge!("quorate_log_bytes").set(as_gauge(operator.log_bytes().await));
     metrics::gauge!("quorate_lost_frames").set(as_gauge(operator.progress.lost_frames()));
     if let Some(free) = operator.free.bytes() {
         metrics::gauge!("quorate_disk_free_bytes").set(as_gauge(free));
     }
-    let suspended = operator.server.suspensions();
+    let suspended = operator.suspensions();
     for reason in Suspension::ALL {
         let value = f64::from(u8::from(suspended.contains(&reason)));
         metrics::gauge!("quorate_suspended", "reason" => reason.name()).set(value);
@@ -182,31 +192,44 @@ fn as_gauge(count: u64) -> f64 {
 
 async fn status(State(operator): State<Operator>) -> impl IntoResponse {
     let seen = operator.progress.seen();
-    let closings = operator.disclosure.closings((operator.clock)());
+    let disclosure = operator.disclosure.iter();
+    let closings = disclosure.flat_map(|disclosure| disclosure.closings((operator.clock)()));
     let closing = |closing: disclosure::Closing| Closing {
         statistic: closing.statistic,
         period_start: closing.period_start.to_string(),
         closes_at: closing.closes_at.to_string(),
     };
     Json(Status {
-        sources: serde_json::to_value(operator.server.stats()).unwrap_or_default(),
+        roles: operator.roles.to_string(),
+        sources: serde_json::to_value(operator.server.as_ref().map(|server| server.stats()))
+            .unwrap_or_default(),
         backlog_frames: operator.progress.backlog_frames(),
-        log_bytes: operator.log.bytes().await,
+        log_bytes: operator.log_bytes().await,
         committed: operator.progress.committed().map(|time| time.to_string()),
-        complete_until: operator.progress.complete_until().to_string(),
+        complete_until: operator.progress.complete_until().map(|time| time.to_string()),
+        partitions: operator.progress.positions().len(),
         worker_failures: operator.progress.failures(),
         oldest_uncommitted_s: seen.oldest_uncommitted_ms / SECOND_MS,
-        suspended: suspended(&operator.server),
+        suspended: operator.suspensions().iter().map(|why| why.name().to_owned()).collect(),
         clock_jump_s: seen.jump_ms.map(|ms| ms / SECOND_MS),
         free_bytes: operator.free.bytes(),
         lost_frames: operator.progress.lost_frames(),
         outcomes: Outcomes::by_family(operator.progress.outcomes()),
-        closings: closings.into_iter().map(closing).collect(),
+        closings: closings.map(closing).collect(),
     })
 }
 
-fn suspended(server: &ingest::Server) -> Vec<String> {
-    server.suspensions().into_iter().map(|reason| reason.name().to_owned()).collect()
+impl Operator {
+    fn suspensions(&self) -> Vec<Suspension> {
+        self.server.as_ref().map_or_else(Vec::new, |server| server.suspensions())
+    }
+
+    async fn log_bytes(&self) -> u64 {
+        match &self.log {
+            Some(log) => log.bytes().await,
+            None => 0,
+        }
+    }
 }
 
 #[cfg(test)]

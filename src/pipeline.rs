@@ -3,8 +3,10 @@
 //! One task owns the tables, so commits, compaction, removal and release never meet.
 
 mod damage;
+mod others;
 pub(crate) mod removal;
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,14 +17,16 @@ use anyhow::Context;
 use futures::FutureExt;
 use schemas::time::MINUTE_MS;
 use schemas::{Millis, Note, Reason, Tally};
-use sink::{ManifestContext, OutcomeRow, SinkError};
+use sink::{IMPORT, ManifestContext, OutcomeRow, Own, SinkError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use transport::{LogError, Partition, Position};
+use transport::{Log, LogError, Partition, Position};
 
 use self::damage::{Damage, Gone};
+use self::others::Others;
 use crate::frames::READ_BYTES_MAX;
 use crate::store::Store;
+use crate::streams::{Records, appended};
 
 pub mod watch;
 
@@ -32,6 +36,8 @@ mod tests;
 /// How long a request may be on its way from its received time into the log: what is older, and not in the log,
 /// was not acknowledged in time to count.
 const IN_FLIGHT_MS: i64 = MINUTE_MS;
+/// Wait after another worker took over, before the groups are asked again: they may not have said it yet.
+const TAKEN_OVER_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait after a failed round, in seconds.
 const FAILURE_WAIT_MAX_S: u64 = 30;
 
@@ -46,8 +52,8 @@ pub struct Progress {
     backlog_frames: AtomicU64,
     /// Failed rounds since the last good one.
     failures: AtomicU64,
-    /// For each partition the position after the last committed frame; empty before the tables are open.
-    positions: Mutex<Vec<u64>>,
+    /// For each own partition the position after the last committed record; empty before the tables are open.
+    positions: Mutex<BTreeMap<u16, u64>>,
     /// What became of every event, by the ledger; empty before the tables are open.
     outcomes: Mutex<Vec<OutcomeRow>>,
     /// What the watch saw last.
@@ -57,15 +63,15 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For each partition the position after the last committed frame.
+    /// For each partition that this process reads the position after the last committed record.
     #[must_use]
-    pub fn positions(&self) -> Vec<u64> {
+    pub fn positions(&self) -> BTreeMap<u16, u64> {
         self.positions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_positions(&self, positions: &[u64]) {
+    fn set_positions(&self, positions: &BTreeMap<u16, u64>) {
         let mut known = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
-        positions.clone_into(&mut known);
+        known.clone_from(positions);
     }
 
     /// What became of every event, by the ledger as it was last committed.
@@ -88,10 +94,14 @@ impl Progress {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 
-    /// Everything received before this was committed.
+    /// Everything received before this was committed; none while this process cannot tell.
     #[must_use]
-    pub fn complete_until(&self) -> Millis {
-        Millis(self.complete_until_ms.load(Ordering::Relaxed))
+    pub fn complete_until(&self) -> Option<Millis> {
+        Some(Millis(self.complete_until_ms.load(Ordering::Relaxed))).filter(|time| time.0 > 0)
+    }
+
+    fn set_complete_until(&self, time: Millis) {
+        self.complete_until_ms.store(time.0, Ordering::Relaxed);
     }
 
     /// When the last commit was made, if there was one.
@@ -119,6 +129,28 @@ impl Progress {
     }
 }
 
+/// Somebody was entered in the suppression list since the rows were made that were to be committed.
+#[derive(Debug)]
+struct Outdated;
+
+impl std::fmt::Display for Outdated {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(
+            "the suppression list changed: what was read since the last commit is read again",
+        )
+    }
+}
+
+impl std::error::Error for Outdated {}
+
+/// Whether another writer took over what this one committed to.
+fn is_fenced(error: &anyhow::Error) -> bool {
+    let fenced = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref().is_some_and(|error| matches!(error, SinkError::Fenced { .. }))
+    };
+    error.chain().any(fenced)
+}
+
 /// What others ask of the worker.
 pub enum Request {
     /// Commit all that the log holds now, then answer.
@@ -129,10 +161,15 @@ pub enum Request {
     Remove(oneshot::Sender<()>),
 }
 
-/// Owns the tables; see the module.
+/// Owns the tables, or its part of them; see the module.
 pub struct Worker {
     store: Store,
-    cursors: Vec<u64>,
+    /// Where to read on, by own partition.
+    cursors: BTreeMap<u16, u64>,
+    /// The suppression list's version since which rows were read that are not committed.
+    list_version: u64,
+    /// What has to be committed for everything to be complete, as far as others commit it.
+    others: Others,
     progress: Arc<Progress>,
     damage: Damage,
 }
@@ -144,7 +181,10 @@ impl Worker {
     ///
     /// If the tables are closed.
     pub fn new(store: Store, progress: Arc<Progress>) -> anyhow::Result<Self> {
-        let mut worker = Self { store, cursors: Vec::new(), progress, damage: Damage::default() };
+        let (cursors, others) = (BTreeMap::new(), Others::default());
+        let list_version = store.gate.list_version();
+        let mut worker =
+            Self { store, cursors, list_version, others, progress, damage: Damage::default() };
         worker.rewind()?;
         Ok(worker)
     }
@@ -156,10 +196,15 @@ impl Worker {
 
     /// Reads on where the tables say.
     fn rewind(&mut self) -> anyhow::Result<()> {
-        let partitions = self.store.log.partitions();
-        let tables = self.store.tables()?;
-        self.cursors = (0..partitions).map(|partition| tables.next(partition)).collect();
-        self.progress.set_outcomes(tables.outcomes());
+        self.list_version = self.store.gate.list_version();
+        let own: Vec<u16> = self.store.own().partitions.iter().copied().collect();
+        self.cursors.clear();
+        if !own.is_empty() {
+            let tables = self.store.tables()?;
+            let log = own.into_iter().filter(|partition| *partition != IMPORT);
+            self.cursors = log.map(|partition| (partition, tables.next(partition))).collect();
+            self.progress.set_outcomes(tables.outcomes());
+        }
         self.progress.set_positions(&self.cursors);
         Ok(())
     }
@@ -173,13 +218,18 @@ impl Worker {
         let mut commit_at = Instant::now() + commit_every;
         let mut maintain_at = Instant::now();
         loop {
-            let log = Arc::clone(&self.store.log);
+            let feeds = self.store.streams.feeds().to_vec();
             let request = tokio::select! {
                 request = requests.recv() => match request {
                     Some(request) => Some(request),
                     None => break,
                 },
-                () = log.appended() => None,
+                () = self.store.streams.changed() => {
+                    let round = AssertUnwindSafe(self.rebalance()).catch_unwind().await;
+                    self.settle(round.unwrap_or_else(|_| Err(anyhow::anyhow!("a panic")))).await;
+                    continue;
+                }
+                () = appended(&feeds) => None,
                 () = tokio::time::sleep_until(commit_at.min(maintain_at)) => None,
             };
             let round = async {
@@ -219,6 +269,24 @@ impl Worker {
             self.progress.failures.store(0, Ordering::Relaxed);
             return;
         };
+        if error.is::<Outdated>() {
+            // Somebody objects: what was read without knowing is void, and read again at once.
+            tracing::info!("{error}");
+            let reopened = self.store.reopen_tables(false).await.and_then(|()| self.rewind());
+            if let Err(error) = reopened {
+                tracing::error!("the tables cannot be opened again: {error:#}");
+            }
+            return;
+        }
+        if self.store.streams.is_shared() && is_fenced(&error) {
+            // Somebody else has these partitions by now: what is void here is read there.
+            tracing::info!("another worker took over: {error:#}");
+            tokio::time::sleep(TAKEN_OVER_WAIT).await;
+            if let Err(error) = self.take_over().await {
+                tracing::error!("the tables cannot be opened again: {error:#}");
+            }
+            return;
+        }
         let failures = self.progress.failures.fetch_add(1, Ordering::Relaxed) + 1;
         metrics::counter!("quorate_worker_failures_total").increment(1);
         tracing::error!(failures, "the worker's round failed, events stay in the log: {error:#}");
@@ -233,28 +301,67 @@ impl Worker {
         }
     }
 
-    /// Reads what the log holds into open files; commits early when they grow large.
+    /// Commits what it can, gives back what the groups want back, and takes what they give.
+    ///
+    /// Nothing is read of a partition before the tables are open for it, which shuts out whoever read it before.
+    async fn rebalance(&mut self) -> anyhow::Result<()> {
+        let own = self.store.streams.own();
+        if own == *self.store.own() && self.store.tables().is_ok() != own.partitions.is_empty() {
+            self.store.streams.release();
+            return Ok(());
+        }
+        tracing::trace!(target: "quorate::moment", "worker rebalance");
+        if let Err(error) = self.commit().await {
+            // Void here, and read again by whoever has it now.
+            tracing::info!("what was read of partitions given up is left to others: {error:#}");
+        }
+        self.take_over().await?;
+        let Own { partitions, maintainer, .. } = self.store.own();
+        tracing::info!(partitions = partitions.len(), maintainer, "this worker's share changed");
+        Ok(())
+    }
+
+    async fn take_over(&mut self) -> anyhow::Result<()> {
+        self.others = Others::default();
+        self.progress.set_complete_until(Millis(0));
+        self.store.take_over().await?;
+        self.rewind()
+    }
+
+    /// Reads what the streams hold into open files; commits early when they grow large.
     async fn read(&mut self) -> anyhow::Result<bool> {
         let mut any = false;
-        for partition in 0..self.store.log.partitions() {
-            let from = Position(self.cursors[usize::from(partition)]);
-            let read = self.store.log.read(Partition(partition), from, READ_BYTES_MAX).await;
-            let frames = match read {
-                Ok(frames) => frames,
-                Err(error) => {
-                    self.pass_over(error)?;
-                    any = true;
-                    continue;
-                }
+        let own: Vec<(u16, u64)> = self.cursors.iter().map(|(p, next)| (*p, *next)).collect();
+        for (partition, from) in own {
+            let Some(feed) = self.store.streams.of(partition).cloned() else { continue };
+            any |= match &feed.from {
+                Records::Log(log) => self.read_frames(log.as_ref(), partition, from).await?,
             };
-            for (position, frame) in frames {
-                any = true;
-                self.frame(partition, position, frame)?;
-                self.cursors[usize::from(partition)] = position.0 + 1;
-            }
             if self.store.tables()?.is_full() {
                 self.commit().await?;
             }
+        }
+        Ok(any)
+    }
+
+    /// Frames of our log, whose partitions are numbered as the log numbers them.
+    async fn read_frames(
+        &mut self,
+        log: &dyn Log,
+        partition: u16,
+        from: u64,
+    ) -> anyhow::Result<bool> {
+        let frames = match log.read(Partition(partition), Position(from), READ_BYTES_MAX).await {
+            Ok(frames) => frames,
+            Err(error) => {
+                self.pass_over(error)?;
+                return Ok(true);
+            }
+        };
+        let any = !frames.is_empty();
+        for (position, frame) in frames {
+            self.frame(log, partition, position, frame).await?;
+            self.cursors.insert(partition, position.0 + 1);
         }
         Ok(any)
     }
@@ -278,19 +385,31 @@ impl Worker {
         tally.note(Note::LostFrames, positions.end - positions.start);
         let origin = Origin { partition, position: positions.start, import: false };
         self.store.tables()?.count(None, &origin, &tally, 0, 0);
-        self.cursors[usize::from(partition)] = positions.end;
+        self.cursors.insert(partition, positions.end);
         Ok(())
     }
 
     /// One frame: gate 1, then the tables; its header is counted whatever becomes of its rows.
-    fn frame(&mut self, partition: u16, position: Position, frame: Sealed) -> anyhow::Result<()> {
+    async fn frame(
+        &mut self,
+        log: &dyn Log,
+        partition: u16,
+        position: Position,
+        frame: Sealed,
+    ) -> anyhow::Result<()> {
         tracing::trace!(target: "quorate::moment", "worker open");
         let origin = Origin { partition, position: position.0, import: false };
         let Header { family, rows, mut tally, .. } = frame.header().clone();
         let family = family.as_deref().and_then(|name| self.store.package.family(name));
         let family = family.map(|(index, _)| index);
         let received = u64::from(rows) + tally.ended();
-        let opened = self.open(frame, rows, &origin);
+        let mut opened = self.open(frame, rows, &origin);
+        if matches!(opened, Err(Error::Destroyed(_)))
+            && let Some(frame) = log.replaced(Partition(partition), position).await?
+        {
+            // It was sealed again after it was read, elsewhere perhaps.
+            opened = self.open(frame, rows, &origin);
+        }
         let mut expired = 0;
         match opened {
             Ok(Some(batch)) => {
@@ -328,36 +447,59 @@ impl Worker {
         gate.anonymize(batch, origin, (self.store.clock)()).map(Some)
     }
 
+    /// Refuses to commit rows that were made by an older suppression list than the one in force, where other nodes enter
+    /// people too: they are read again.
+    fn keeps_to_list(&self) -> anyhow::Result<()> {
+        let Store { gate, config, roles, .. } = &self.store;
+        if !config.is_shared(*roles) {
+            return Ok(());
+        }
+        gate.refresh().and_then(|()| gate.usable())?;
+        match gate.list_version() == self.list_version {
+            true => Ok(()),
+            false => Err(Outdated.into()),
+        }
+    }
+
     /// Commits what was read, with positions and manifest.
     async fn commit(&mut self) -> anyhow::Result<()> {
-        let next: Vec<(u16, u64)> = (0..).zip(self.cursors.iter().copied()).collect();
+        let next: Vec<(u16, u64)> = self.cursors.iter().map(|(p, next)| (*p, *next)).collect();
+        if next.is_empty() {
+            return Ok(());
+        }
         let now = (self.store.clock)();
         let context = ManifestContext { geo_build: self.store.resolver.geo_build() };
         let tables = self.store.tables()?;
         if next.iter().all(|&(partition, next)| tables.next(partition) == next) {
+            self.list_version = self.store.gate.list_version();
             return Ok(());
         }
+        self.keeps_to_list()?;
+        let tables = self.store.tables()?;
         let committed = tables.commit(&next, now, context).await?;
         self.progress.set_outcomes(tables.outcomes());
         self.progress.committed_ms.store(now.0, Ordering::Relaxed);
         self.progress.set_positions(&self.cursors);
+        self.store.streams.note_committed(&next);
         metrics::counter!("quorate_committed_rows_total").increment(committed.rows);
         metrics::counter!("quorate_commits_total").increment(1);
         Ok(())
     }
 
-    /// Commits all that the log held when called, and notes up to when all is complete.
+    /// Commits all that own partitions held when called, and notes up to when all is complete.
     ///
     /// # Errors
     ///
     /// Whatever the log or the tables report; nothing is lost by it.
     pub async fn drain(&mut self) -> anyhow::Result<()> {
         let began = (self.store.clock)();
-        let mut ends = Vec::with_capacity(self.cursors.len());
-        for partition in 0..self.store.log.partitions() {
-            ends.push(self.store.log.end(Partition(partition)).await?.0);
+        let mut ends = BTreeMap::new();
+        for &partition in self.cursors.keys() {
+            if let Some(feed) = self.store.streams.of(partition) {
+                ends.insert(partition, feed.end(partition).await?);
+            }
         }
-        while self.cursors.iter().zip(&ends).any(|(cursor, end)| cursor < end) {
+        while self.backlog(&ends) > 0 {
             self.progress.backlog_frames.store(self.backlog(&ends), Ordering::Relaxed);
             if !self.read().await? {
                 anyhow::bail!("the log gave no frame before its end");
@@ -365,12 +507,24 @@ impl Worker {
         }
         self.commit().await?;
         self.progress.backlog_frames.store(0, Ordering::Relaxed);
-        self.progress.complete_until_ms.store(began.plus(-IN_FLIGHT_MS).0, Ordering::Relaxed);
+        let complete = match self.store.owns_all() {
+            true => Some(began),
+            false if self.store.own().maintainer => {
+                self.others.look(&mut self.store, began).await?
+            }
+            false => None,
+        };
+        if let Some(time) = complete {
+            self.progress.set_complete_until(time.plus(-IN_FLIGHT_MS));
+        }
         Ok(())
     }
 
-    fn backlog(&self, ends: &[u64]) -> u64 {
-        self.cursors.iter().zip(ends).map(|(cursor, end)| end.saturating_sub(*cursor)).sum()
+    fn backlog(&self, ends: &BTreeMap<u16, u64>) -> u64 {
+        let left = |(partition, end): (&u16, &u64)| {
+            self.cursors.get(partition).map_or(0, |cursor| end.saturating_sub(*cursor))
+        };
+        ends.iter().map(left).sum()
     }
 
     /// Drains, finishes requests that are not, releases the periods that are closed, then removes what has lived long
@@ -383,12 +537,21 @@ impl Worker {
     /// tables from being released nor keys from being destroyed.
     pub async fn maintain(&mut self) -> anyhow::Result<usize> {
         self.drain().await?;
+        if !self.store.own().maintainer {
+            return Ok(0);
+        }
         self.remove_suppressed().await?;
         let moment = self.store.time.check();
         if !moment.is_trusted() {
             return Ok(0);
         }
-        let (now, complete) = (moment.now, self.progress.complete_until());
+        let now = moment.now;
+        let Some(complete) = self.progress.complete_until() else {
+            // What others have not committed is not counted yet: nothing closes or dies before it is, but keys at their
+            // hard end.
+            self.retire(now, Millis(0)).await?;
+            return Ok(0);
+        };
         let released = self.store.disclosure.release_closed(now, &|_| complete).await;
         if let Ok(released) = &released
             && !released.is_empty()

@@ -32,11 +32,64 @@ pub enum Target {
     Beside(PathBuf),
 }
 
+/// Which frames are read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Those received in these hours since 1970, of every partition.
+    Hours(Range<u32>),
+    /// Those at these positions of one partition, of whatever hour.
+    Positions {
+        /// The partition.
+        partition: u16,
+        /// The positions.
+        span: Range<u64>,
+    },
+}
+
+impl Selection {
+    /// The positions of `partition` that are looked at, of those before `end`; none if none are.
+    fn span(&self, partition: u16, end: u64) -> Range<u64> {
+        match self {
+            Self::Hours(_) => 0..end,
+            Self::Positions { partition: own, span } if *own == partition => {
+                span.start.min(end)..span.end.min(end)
+            }
+            Self::Positions { .. } => 0..0,
+        }
+    }
+
+    fn has_hour(&self, hour: u32) -> bool {
+        match self {
+            Self::Hours(hours) => hours.contains(&hour),
+            Self::Positions { .. } => true,
+        }
+    }
+
+    /// The id of a replay that is given none: the same for the same frames under the same policy.
+    #[must_use]
+    pub fn default_id(&self, digest: &schemas::Digest) -> String {
+        let hour = |hour: u32| {
+            let text = Millis(i64::from(hour) * HOUR_MS).to_string();
+            text.get(..13).unwrap_or(&text).to_owned()
+        };
+        let digest = digest.to_string();
+        let digest = digest.get(..12).unwrap_or(&digest);
+        match self {
+            Self::Hours(Range { start, end }) => {
+                format!("{}_{}_{digest}", hour(*start), hour(*end))
+            }
+            Self::Positions { partition, span } => {
+                format!("p{partition}_{}_{}_{digest}", span.start, span.end)
+            }
+        }
+    }
+}
+
 /// What is replayed, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Hours since 1970 in which frames were received.
-    pub hours: Range<u32>,
+    /// Which frames.
+    pub frames: Selection,
     /// Where rows go.
     pub target: Target,
     /// By which a replay that was killed finds where it stopped; letters, digits, `-` and `_`.
@@ -97,27 +150,58 @@ pub async fn replay(
         Target::Nowhere | Target::Tables => None,
     };
     let partitions = store.log.partitions();
-    let mut spans = Vec::new();
+    if let Selection::Positions { partition, .. } = options.frames {
+        anyhow::ensure!(partition < partitions, "the log has {partitions} partitions, from 0");
+    }
+    let (mut spans, mut replayed) = (Vec::new(), Replayed::default());
     for partition in 0..partitions {
         let tables = store.tables()?;
-        let from = match (&options.target, &beside) {
+        let done = match (&options.target, &beside) {
             (_, Some(beside)) => beside.next(partition),
             (Target::Tables, _) => tables.replayed(&options.id, partition).await?,
             _ => 0,
         };
-        spans.push(from..store.tables()?.next(partition));
+        // What the tables have not committed is the worker's.
+        let span = options.frames.span(partition, store.tables()?.next(partition));
+        if span.is_empty() {
+            continue;
+        }
+        replayed.resumed |= done > span.start;
+        spans.push((partition, done.clamp(span.start, span.end)..span.end));
     }
-    let replayed =
-        Replayed { resumed: spans.iter().any(|span| span.start > 0), ..Replayed::default() };
-    let total = spans.iter().map(|span| span.end).sum();
-    let mut run = Run { store, options, beside, chunk: Chunk::default(), replayed };
+    let hours = hours(store, &options.frames).await?;
+    let total = spans.iter().map(|(_, span)| span.end).sum();
+    let mut run = Run { store, options, beside, chunk: Chunk::default(), replayed, hours };
     let mut done = 0;
-    for (partition, span) in (0..).zip(spans) {
+    for (partition, span) in spans {
         let end = span.end;
         run.partition(partition, span, &mut |position| tick(done + position, total)).await?;
         done += end;
     }
     run.finish().await
+}
+
+/// The hours in which the frames were received, whether they are replayed in this call or were before.
+async fn hours(store: &mut Store, selection: &Selection) -> anyhow::Result<Range<u32>> {
+    let (partition, span) = match selection {
+        Selection::Hours(hours) => return Ok(hours.clone()),
+        Selection::Positions { partition, span } => (*partition, span.clone()),
+    };
+    let span = span.start..span.end.min(store.tables()?.next(partition));
+    let log = Arc::clone(&store.log);
+    let mut frames = Frames::within(log.as_ref(), Partition(partition), span);
+    let mut met: Option<Range<u32>> = None;
+    while let Some(read) = frames.next().await? {
+        let Read::Frames(frames) = read else { continue };
+        for (_, frame) in frames {
+            let hour = frame.header().hour;
+            met = Some(match met {
+                None => hour..hour + 1,
+                Some(met) => met.start.min(hour)..met.end.max(hour + 1),
+            });
+        }
+    }
+    Ok(met.unwrap_or(0..0))
 }
 
 /// A replay under way.
@@ -127,6 +211,8 @@ struct Run<'a> {
     beside: Option<Sink>,
     chunk: Chunk,
     replayed: Replayed,
+    /// Hours in which the frames were received.
+    hours: Range<u32>,
 }
 
 /// Frames that were opened and not compared yet.
@@ -143,7 +229,6 @@ impl Run<'_> {
         span: Range<u64>,
         tick: &mut dyn FnMut(u64),
     ) -> anyhow::Result<()> {
-        // What the tables have not committed is the worker's.
         let log = Arc::clone(&self.store.log);
         let mut frames = Frames::within(log.as_ref(), Partition(partition), span.clone());
         while frames.next_position() < span.end {
@@ -172,7 +257,7 @@ impl Run<'_> {
     /// Opens a frame and takes its rows through gate 1.
     fn frame(&mut self, partition: u16, position: u64, frame: Sealed) -> anyhow::Result<()> {
         let Header { family, hour, rows, mut tally, .. } = frame.header().clone();
-        if !self.options.hours.contains(&hour) {
+        if !self.options.frames.has_hour(hour) {
             return Ok(());
         }
         self.replayed.frames += 1;
@@ -239,7 +324,7 @@ impl Run<'_> {
     /// killed, may have.
     async fn finish(mut self) -> anyhow::Result<Replayed> {
         if self.options.target == Target::Tables {
-            let Range { start, end } = self.options.hours;
+            let Range { start, end } = self.hours;
             let time = |hour: u32| Millis(i64::from(hour) * HOUR_MS);
             let now = (self.store.clock)();
             let revised = self.store.disclosure.revise(time(start)..time(end), now).await;
@@ -251,14 +336,19 @@ impl Run<'_> {
     }
 }
 
-/// The id of a replay that is given none: the same for the same hours under the same policy.
-#[must_use]
-pub fn default_id(hours: &Range<u32>, digest: &schemas::Digest) -> String {
-    let hour = |hour: u32| {
-        let text = Millis(i64::from(hour) * HOUR_MS).to_string();
-        text.get(..13).unwrap_or(&text).to_owned()
-    };
-    let digest = digest.to_string();
-    let digest = digest.get(..12).unwrap_or(&digest);
-    format!("{}_{}_{digest}", hour(hours.start), hour(hours.end))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_those_of_one_partition_and_no_further_than_the_tables() {
+        let all = Selection::Hours(5..6);
+        assert_eq!((all.span(3, 9), all.has_hour(5), all.has_hour(6)), (0..9, true, false));
+        let some = Selection::Positions { partition: 1, span: 4..20 };
+        assert_eq!((some.span(1, 9), some.span(1, 3)), (4..9, 3..3));
+        assert!(some.span(0, 9).is_empty() && some.has_hour(7));
+        let digest = schemas::Digest([7; 32]);
+        assert_ne!(some.default_id(&digest), all.default_id(&digest));
+        assert!(some.default_id(&digest).starts_with("p1_4_20_"));
+    }
 }

@@ -1,23 +1,26 @@
-//! The service: three ports and the worker, started together and stopped in the order in which events flow.
+//! The service: three ports and the worker, or those of them that a process has as its roles; started together and
+//! stopped in the order in which events flow.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anonymizer::{Geo, Resolver};
+use anonymizer::{Gate, Geo, Resolver};
 use anyhow::Context;
 use axum_server::Handle;
-use ingest::{Certificate, Connections, Suspension};
+use ingest::{Certificate, Connections, Server, Suspension};
 use query::Statistics;
+use schemas::{Clock, Package};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::config::Config;
 use crate::operator::{self, Operator};
 use crate::pipeline::watch::Watch;
 use crate::pipeline::{Progress, Request, Worker};
 use crate::space::{self, Free};
-use crate::store::Store;
+use crate::store::{Node, Store};
 use crate::subject;
 use crate::subject::check::Checker;
 use crate::telemetry;
@@ -31,28 +34,50 @@ const READERS_MAX: usize = 256;
 const READER_IDLE: Duration = Duration::from_secs(60);
 /// How long one of its requests may take, from its head to its answer: a query alone may take 30 s.
 const READER_PATIENCE: Duration = Duration::from_secs(90);
+/// How often the age of what nodes share is looked at.
+const STALE_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long open requests may take to finish when the service stops.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// A running service.
 pub struct Service {
-    /// Where events are posted.
-    pub ingest: SocketAddr,
-    /// Where statistics are read.
-    pub query: SocketAddr,
+    /// Where events are posted, if they are.
+    pub ingest: Option<SocketAddr>,
+    /// Where statistics are read, if they are.
+    pub query: Option<SocketAddr>,
     /// Where the operator looks.
     pub operator: SocketAddr,
     /// How far the worker is.
     pub progress: Arc<Progress>,
-    server: Arc<ingest::Server>,
+    server: Option<Arc<Server>>,
+    ports: Ports,
+    /// The worker, if there is one, and how to ask it.
+    worker: Option<(mpsc::Sender<Request>, JoinHandle<Worker>)>,
+    /// Keeps the data folder, which nobody else may open meanwhile, where no worker does.
+    _held: Option<Box<dyn Send>>,
+}
+
+/// Ports and tasks that end with the service.
+#[derive(Default)]
+struct Ports {
     handles: Vec<Handle>,
     tasks: Vec<JoinHandle<()>>,
-    requests: mpsc::Sender<Request>,
-    worker: JoinHandle<Worker>,
 }
 
 impl Service {
-    /// Starts everything on an open store.
+    /// Opens what the node's roles need, and starts it.
+    ///
+    /// # Errors
+    ///
+    /// If a part cannot be opened, a port is taken, or a certificate cannot be read.
+    pub async fn open(node: Node) -> anyhow::Result<Self> {
+        match node.roles.needs_keys() {
+            true => Self::start(Store::serving(node).await?).await,
+            false => Self::read(node),
+        }
+    }
+
+    /// Starts the roles of an open store.
     ///
     /// # Errors
     ///
@@ -60,95 +85,127 @@ impl Service {
     pub async fn start(store: Store) -> anyhow::Result<Self> {
         tracing::trace!(target: "quorate::moment", "start serve");
         let metrics = telemetry::metrics()?;
-        let config = store.config.clone();
-        let package = Arc::clone(&store.package);
-        let clock = Arc::clone(&store.clock);
+        let (config, roles) = (store.config.clone(), store.roles);
+        let (package, clock) = (Arc::clone(&store.package), Arc::clone(&store.clock));
         let progress = Arc::new(Progress::default());
-        let server = ingest::serve(
-            config.ingest.clone(),
-            Arc::clone(&package),
-            Arc::clone(&store.resolver),
-            Arc::clone(&store.gate),
-            Arc::clone(&store.log),
-            config.sources.registry.clone(),
-            Arc::clone(&clock),
-        )
-        .await?;
-        let server = Arc::new(server);
-
-        let (tables, ledger) = (config.statistics_dir(), config.ledger_dir());
-        let statistics = Arc::new(Statistics::new(Arc::clone(&package), tables, ledger));
-        let told = Arc::new(Told {
-            since: clock(),
-            ingest: config.ingest.base_url(server.addr),
-            server: Arc::clone(&server),
-            progress: Arc::clone(&progress),
-            ring: KeyCounts::of(Arc::clone(&store.ring), Arc::clone(&clock)),
-        });
-        let readers = query::router(statistics, told, config.readers.clone(), Arc::clone(&clock));
+        let server = match roles.ingest {
+            true => Some(Arc::new(open_door(&store).await?)),
+            false => None,
+        };
+        let mut ports = Ports::default();
+        let query = match roles.query {
+            true => {
+                let told = Told {
+                    since: clock(),
+                    ingest: server
+                        .as_ref()
+                        .map_or_else(String::new, |server| config.ingest.base_url(server.addr)),
+                    server: server.clone(),
+                    progress: roles.worker.then(|| Arc::clone(&progress)),
+                    ring: Some(KeyCounts::of(Arc::clone(&store.ring), Arc::clone(&clock))),
+                };
+                Some(ports.readers(&config, &package, told, &clock)?)
+            }
+            false => None,
+        };
         let free = Arc::new(Free::default());
         let status = operator::router(Operator {
             metrics,
+            roles,
             free: Arc::clone(&free),
             progress: Arc::clone(&progress),
-            server: Arc::clone(&server),
-            log: Arc::clone(&store.log),
-            disclosure: Arc::clone(&store.disclosure),
+            server: server.clone(),
+            log: Some(Arc::clone(&store.log)),
+            disclosure: roles.worker.then(|| Arc::clone(&store.disclosure)),
             clock,
         });
         let (requests, inbox) = mpsc::channel(16);
-        let checker = Checker {
-            data: config.data.clone(),
-            gate: Arc::clone(&store.gate),
-            log: Arc::clone(&store.log),
-        };
-        let subjects = subject::operator::router(
-            config.operator_token(),
-            Arc::clone(&store.requests),
-            Arc::new(checker),
-            &requests,
-        );
-        let status = match subjects {
-            Ok(subjects) => status.merge(subjects),
-            // A disk that is full must not keep the service from starting.
-            Err(error) => {
-                tracing::error!("requests of single people need a service stopped: {error:#}");
-                status
-            }
-        };
-        let certificate = config.query.tls.as_ref().map(Certificate::open).transpose()?;
-        let (query, query_handle, query_task) = listen(config.query.listen, readers, certificate)?;
-        let (operator, operator_handle, operator_task) =
-            listen(config.operator.listen, status, None)?;
+        let status = with_subjects(status, &store, &requests);
+        let operator = ports.listen(config.operator.listen, status, None)?;
 
-        let keys = config.keyring.dir.folder().map(Path::to_owned);
-        let disks = std::iter::once(config.data.clone()).chain(keys).collect();
-        let space = space::watch(disks, config.log.free_space_min, Arc::clone(&server), free);
-        let mut tasks = vec![query_task, operator_task, tokio::spawn(space)];
+        if let Some(server) = &server {
+            let keys = config.keyring.dir.folder().map(Path::to_owned);
+            let disks = std::iter::once(config.data.clone()).chain(keys).collect();
+            let space = space::watch(disks, config.log.free_space_min, Arc::clone(server), free);
+            ports.tasks.push(tokio::spawn(space));
+        }
+        if let Some(server) = &server
+            && config.is_shared(roles)
+        {
+            let (gate, server) = (Arc::clone(&store.gate), Arc::clone(server));
+            ports.tasks.push(tokio::spawn(suspend_while_stale(gate, server)));
+        }
         if let Some(file) = config.resolve.geo_database {
-            tasks.push(tokio::spawn(reload_geo(file, Arc::clone(&store.resolver))));
+            ports.tasks.push(tokio::spawn(reload_geo(file, Arc::clone(&store.resolver))));
         }
         let watch = Watch::new(&store, Arc::clone(&progress));
-        let door = Arc::clone(&server);
-        tasks.push(tokio::spawn(
-            watch.run(move |refuse| _ = door.suspend(Suspension::Expiry, refuse)),
-        ));
-        let worker = Worker::new(store, Arc::clone(&progress))?;
-        // Encoding and syncing block: the worker has a thread of its own, so that no request waits behind a commit.
-        let runtime = tokio::runtime::Handle::current();
-        let worker = tokio::task::spawn_blocking(move || runtime.block_on(worker.run(inbox)));
+        let door = server.clone();
+        ports.tasks.push(tokio::spawn(watch.run(move |refuse| {
+            if let Some(door) = &door {
+                door.suspend(Suspension::Expiry, refuse);
+            }
+        })));
+        let (worker, held) = match roles.worker {
+            true => {
+                let worker = Worker::new(store, Arc::clone(&progress))?;
+                // Encoding and syncing block: the worker has a thread of its own, so that no request waits behind a commit.
+                let runtime = tokio::runtime::Handle::current();
+                let run = move || runtime.block_on(worker.run(inbox));
+                (Some((requests, tokio::task::spawn_blocking(run))), None)
+            }
+            false => (None, Some(Box::new(store) as Box<dyn Send>)),
+        };
+        tracing::trace!(target: "quorate::moment", "start done");
+        let ingest = server.as_ref().map(|server| server.addr);
+        Ok(Self { ingest, query, operator, progress, server, ports, worker, _held: held })
+    }
+
+    /// Starts what needs no key and no row: the port where statistics are read, and the operator's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::start`].
+    fn read(node: Node) -> anyhow::Result<Self> {
+        let metrics = telemetry::metrics()?;
+        let progress = Arc::new(Progress::default());
+        let mut ports = Ports::default();
+        let told = Told {
+            since: (node.clock)(),
+            ingest: String::new(),
+            server: None,
+            progress: None,
+            ring: None,
+        };
+        let query = ports.readers(&node.config, &node.package, told, &node.clock)?;
+        let status = operator::router(Operator {
+            metrics,
+            roles: node.roles,
+            free: Arc::default(),
+            progress: Arc::clone(&progress),
+            server: None,
+            log: None,
+            disclosure: None,
+            clock: Arc::clone(&node.clock),
+        });
+        let operator = ports.listen(node.config.operator.listen, status, None)?;
         tracing::trace!(target: "quorate::moment", "start done");
         Ok(Self {
-            ingest: server.addr,
-            query,
+            ingest: None,
+            query: Some(query),
             operator,
             progress,
-            server,
-            handles: vec![query_handle, operator_handle],
-            tasks,
-            requests,
-            worker,
+            server: None,
+            ports,
+            worker: None,
+            _held: Some(Box::new(node)),
         })
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Request) -> anyhow::Result<T> {
+        let (done, answer) = oneshot::channel();
+        let (requests, _) = self.worker.as_ref().context("there is no worker in this process")?;
+        requests.send(ask(done)).await.context("the worker has stopped")?;
+        answer.await.context("the worker could not do it; its log lines say why")
     }
 
     /// Returns when all that was acknowledged before the call is committed.
@@ -157,9 +214,7 @@ impl Service {
     ///
     /// If the worker could not; it goes on trying by itself.
     pub async fn drain(&self) -> anyhow::Result<()> {
-        let (done, answer) = oneshot::channel();
-        self.requests.send(Request::Drain(done)).await.context("the worker has stopped")?;
-        answer.await.context("the worker could not commit; its log lines say why")
+        self.ask(Request::Drain).await
     }
 
     /// Drains, releases what is closed, removes what is due; gives the number of released periods.
@@ -168,9 +223,7 @@ impl Service {
     ///
     /// As [`Service::drain`].
     pub async fn maintain(&self) -> anyhow::Result<usize> {
-        let (done, answer) = oneshot::channel();
-        self.requests.send(Request::Maintain(done)).await.context("the worker has stopped")?;
-        answer.await.context("the round of maintenance failed; its log lines say why")
+        self.ask(Request::Maintain).await
     }
 
     /// Stops in the order in which events flow: door, builders, worker; gives the worker and its store back.
@@ -178,18 +231,106 @@ impl Service {
     /// # Errors
     ///
     /// If the worker panicked.
-    pub async fn stop(self) -> anyhow::Result<Worker> {
-        self.server.stop().await;
-        for handle in &self.handles {
+    pub async fn stop(self) -> anyhow::Result<Option<Worker>> {
+        if let Some(server) = &self.server {
+            server.stop().await;
+        }
+        for handle in &self.ports.handles {
             handle.graceful_shutdown(Some(STOP_WITHIN));
         }
-        for task in self.tasks {
+        for task in self.ports.tasks {
             task.abort();
             // Until it is gone it may hold the log, and whoever opens the folder next would be refused.
             drop(task.await);
         }
-        drop(self.requests);
-        self.worker.await.context("the worker panicked")
+        let Some((requests, worker)) = self.worker else { return Ok(None) };
+        drop(requests);
+        worker.await.context("the worker panicked").map(Some)
+    }
+}
+
+/// Opens the door for events.
+async fn open_door(store: &Store) -> anyhow::Result<Server> {
+    let server = ingest::serve(
+        store.config.ingest.clone(),
+        Arc::clone(&store.package),
+        Arc::clone(&store.resolver),
+        Arc::clone(&store.gate),
+        Arc::clone(&store.log),
+        store.config.sources.registry.clone(),
+        Arc::clone(&store.clock),
+    );
+    Ok(server.await?)
+}
+
+/// Takes no events while what other nodes did with keys and suppression list is not known.
+async fn suspend_while_stale(gate: Arc<Gate>, server: Arc<Server>) {
+    loop {
+        let usable = gate.usable();
+        if server.suspend(Suspension::Shared, usable.is_err()) {
+            match usable {
+                Ok(()) => tracing::info!("shared keys are known again: events are taken"),
+                Err(error) => tracing::error!("events are answered 503: {error}"),
+            }
+        }
+        tokio::time::sleep(STALE_LOOK_EVERY).await;
+    }
+}
+
+/// The operator's routes with those for requests of single people.
+fn with_subjects(
+    status: axum::Router,
+    store: &Store,
+    requests: &mpsc::Sender<Request>,
+) -> axum::Router {
+    let checker = Checker {
+        data: store.config.data.clone(),
+        gate: Arc::clone(&store.gate),
+        log: Arc::clone(&store.log),
+    };
+    let subjects = subject::operator::router(
+        store.config.operator_token(),
+        Arc::clone(&store.requests),
+        Arc::new(checker),
+        requests,
+    );
+    match subjects {
+        Ok(subjects) => status.merge(subjects),
+        // A disk that is full must not keep the service from starting.
+        Err(error) => {
+            tracing::error!("requests of single people need a service stopped: {error:#}");
+            status
+        }
+    }
+}
+
+impl Ports {
+    /// Opens the port where statistics are read.
+    fn readers(
+        &mut self,
+        config: &Config,
+        package: &Arc<Package>,
+        told: Told,
+        clock: &Clock,
+    ) -> anyhow::Result<SocketAddr> {
+        let (tables, ledger) = (config.statistics_dir(), config.releases_dir());
+        let statistics = Arc::new(Statistics::new(Arc::clone(package), tables, ledger));
+        let readers = config.readers.clone();
+        let router = query::router(statistics, Arc::new(told), readers, Arc::clone(clock));
+        let certificate = config.query.tls.as_ref().map(Certificate::open).transpose()?;
+        self.listen(config.query.listen, router, certificate)
+    }
+
+    fn listen(
+        &mut self,
+        address: SocketAddr,
+        router: axum::Router,
+        certificate: Option<Certificate>,
+    ) -> anyhow::Result<SocketAddr> {
+        let (bound, handle, task) = listen(address, router, certificate)?;
+        self.handles.push(handle);
+        self.tasks.push(task);
+        Ok(bound)
     }
 }
 

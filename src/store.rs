@@ -4,18 +4,27 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anonymizer::{Agents, Gate, Geo, KeyRing, Resolver, SuppressionList};
+use anonymizer::{Agents, Gate, Geo, KeyRing, Resolver};
 use anyhow::{Context, bail};
 use disclosure::Disclosure;
 use schemas::{Clock, Millis, Package};
-use sink::Sink;
+use sink::{IMPORT, Own, Sink};
 use transport::embedded::EmbeddedLog;
-use transport::{Log, LogError, Partition};
+use transport::{Log, LogError};
 
 use crate::clock::{Clocks, GuardedClock};
-use crate::config::Config;
-use crate::harden;
+use crate::config::{Config, Roles};
+use crate::streams::{Feed, NoLog, Streams};
 use crate::subject::Requests;
+
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
+#[cfg(not(feature = "kafka"))]
+#[path = "store/no_kafka.rs"]
+mod kafka;
+pub(crate) mod shared;
+
+use shared::Refresher;
 
 /// Memory for computing statistics, in bytes; what needs more goes to files.
 const RELEASE_BYTES: usize = 256 << 20;
@@ -56,25 +65,6 @@ pub fn package(folder: Option<&Path>) -> anyhow::Result<Arc<Package>> {
     })
 }
 
-/// Opens the key ring; makes one where data has never been.
-///
-/// # Errors
-///
-/// If the ring is missing beside existing data, or its key-encryption key is wrong: never another key instead. If keys
-/// would lie where they cannot be destroyed.
-pub fn key_ring(config: &Config, clock: &Clock) -> anyhow::Result<Arc<KeyRing>> {
-    harden::check(&config.keyring)?;
-    let (dir, key) = (config.keyring.folder()?, config.keyring.key_encryption_key.as_path());
-    let ledger = config.key_ledger();
-    let began = [dir, key, &ledger, &config.log_dir()].into_iter().any(|path| path.exists());
-    let ring = if began {
-        KeyRing::open(dir, key, &ledger, clock)
-    } else {
-        KeyRing::create(dir, key, &ledger, clock)
-    };
-    Ok(Arc::new(ring.context("the key ring cannot be opened")?))
-}
-
 /// Address and user agent tables, as configured.
 ///
 /// # Errors
@@ -96,10 +86,44 @@ pub fn resolver(
     Ok(Resolver::new(Arc::clone(package), Arc::clone(ring), geo, agents))
 }
 
-/// A data folder, locked and open.
+/// What a process of any role has: a data folder of its own, a clock, the package.
+pub struct Node {
+    /// The configuration it was opened with.
+    pub config: Config,
+    /// What it does.
+    pub roles: Roles,
+    /// Tells the time, as [`GuardedClock::check`] does.
+    pub clock: Clock,
+    /// Tells whether to trust it.
+    pub time: Arc<GuardedClock>,
+    /// The policy package in force.
+    pub package: Arc<Package>,
+    lock: DataLock,
+}
+
+impl Node {
+    /// Locks the data folder, which holds no tables and no log where these are elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// If another process has it, the package is not valid, or the configuration does not do for these roles.
+    pub fn open(config: Config, clocks: Clocks, roles: Roles) -> anyhow::Result<Self> {
+        config.check_roles(roles)?;
+        let lock = DataLock::take(&config.data)?;
+        let time = GuardedClock::open(clocks.rehearsed(&config.data)?, config.clock_file())?;
+        let guarded = Arc::clone(&time);
+        let clock: Clock = Arc::new(move || guarded.check().now);
+        let package = package(config.policy.as_deref())?;
+        Ok(Self { config, roles, clock, time, package, lock })
+    }
+}
+
+/// All that whoever seals or opens events works with: keys, the log, gate 1, and for a worker the tables.
 pub struct Store {
     /// The configuration it was opened with.
     pub config: Config,
+    /// What the process does.
+    pub roles: Roles,
     /// Tells the time, as [`GuardedClock::check`] does.
     pub clock: Clock,
     /// Tells whether to trust it.
@@ -116,33 +140,81 @@ pub struct Store {
     pub requests: Arc<Requests>,
     /// The log.
     pub log: Arc<dyn Log>,
+    /// What a worker reads.
+    pub streams: Streams,
+    /// Which part of it is this worker's.
+    own: Own,
     /// The tables; see [`Store::tables`].
     sink: Option<Sink>,
     /// Gate 2.
     pub disclosure: Arc<Disclosure>,
+    /// Where others change keys and list too.
+    _refresher: Option<Refresher>,
     _lock: DataLock,
 }
 
 impl Store {
-    /// Locks the data folder and opens all that is in it.
+    /// Locks the data folder and opens all that is in it or shared, for a command that works alone: while it does, no
+    /// worker may run.
     ///
     /// # Errors
     ///
     /// If another process has it, or any part cannot be opened.
     pub async fn open(config: Config, clocks: Clocks) -> anyhow::Result<Self> {
-        let lock = DataLock::take(&config.data)?;
-        let time = GuardedClock::open(clocks.rehearsed(&config.data)?, config.clock_file())?;
-        let guarded = Arc::clone(&time);
-        let clock: Clock = Arc::new(move || guarded.check().now);
-        let package = package(config.policy.as_deref())?;
+        let node = Node::open(config, clocks, Roles::ALL)?;
+        if node.config.kafka.is_some() {
+            kafka::nobody_works(&node.config).await?;
+        }
+        let mut store = Self::parts(node).await?;
+        let streams = store.streams.streams();
+        let partitions = store.streams.feeds().iter().flat_map(Feed::partitions).chain([IMPORT]);
+        store.own = match store.config.is_shared(store.roles) {
+            true => Own::shared(partitions, true),
+            false => Own::sole(&streams),
+        };
+        store.open_tables().await?;
+        Ok(store)
+    }
+
+    /// What the node's roles need, for a service. Where several share the work, the tables are opened later, when a
+    /// group has said what is this worker's: see [`Store::take_over`].
+    ///
+    /// # Errors
+    ///
+    /// If any part cannot be opened.
+    pub async fn serving(node: Node) -> anyhow::Result<Self> {
+        if !node.config.is_shared(node.roles) {
+            let mut store = Self::parts(node).await?;
+            store.own = Own::sole(&store.streams.streams());
+            store.open_tables().await?;
+            return Ok(store);
+        }
+        let mut store = Self::parts(node).await?;
+        if store.roles.worker {
+            let feeds = store.streams.feeds().to_vec();
+            let members = kafka::members(&store.config, &feeds)?;
+            store.streams = Streams::shared(feeds, members);
+        }
+        Ok(store)
+    }
+
+    /// Everything but the tables, with the log that is configured.
+    async fn parts(node: Node) -> anyhow::Result<Self> {
+        Self::over(node, None).await
+    }
+
+    /// Everything but the tables, over an open log if one is given.
+    pub(crate) async fn over(node: Node, log: Option<Arc<dyn Log>>) -> anyhow::Result<Self> {
+        let Node { config, roles, clock, time, package, lock } = node;
         tracing::trace!(target: "quorate::moment", "start keys");
-        let ring = key_ring(&config, &clock)?;
-        let list = config.suppression_list();
-        let list = SuppressionList::open(list, Arc::clone(&ring), &package.controller)?;
-        let list = Arc::new(list);
+        let ring = shared::key_ring(&config, roles, &clock)?;
+        let list = shared::suppression_list(&config, roles, &ring, &package)?;
         let resolver = resolver(&config, &package, &ring)?.with_suppression(Arc::clone(&list));
-        let gate = Gate::new(Arc::clone(&package), Arc::clone(&ring), config.archive_dir())?;
-        let gate = Arc::new(gate.with_suppression(Arc::clone(&list)));
+        let gate = shared::gate(&config, &package, &ring, &list)?;
+        let refresher = match config.is_shared(roles) {
+            true => Some(Refresher::of(Arc::clone(&gate))?),
+            false => None,
+        };
         let requests = Requests::open(
             &config,
             Arc::clone(&package),
@@ -151,33 +223,71 @@ impl Store {
             Arc::clone(&clock),
         )?;
         tracing::trace!(target: "quorate::moment", "start log");
-        let log = open_log(&config)?;
-        let log: Arc<dyn Log> = Arc::new(log);
-        tracing::trace!(target: "quorate::moment", "start tables");
-        let sink = Some(open_sink(&config, &package, log.as_ref()).await?);
+        let log = match log {
+            Some(log) => log,
+            None => open_log(&config, roles).await?,
+        };
         let disclosure = Disclosure::new(
             Arc::clone(&package),
             config.tables_dir().join("events"),
             config.statistics_dir(),
-            config.ledger_dir(),
+            config.releases_dir(),
         )
         .with_memory(RELEASE_BYTES, Some(fresh_spill(&config.spill_dir())?));
-        let (resolver, requests) = (Arc::new(resolver), Arc::new(requests));
-        let disclosure = Arc::new(disclosure);
+        let feeds = match log.partitions() {
+            0 => Vec::new(),
+            _ => vec![Feed::log(Arc::clone(&log))],
+        };
         Ok(Self {
             config,
+            roles,
             clock,
             time,
             package,
             ring,
-            resolver,
+            resolver: Arc::new(resolver),
             gate,
-            requests,
+            requests: Arc::new(requests),
             log,
-            sink,
-            disclosure,
+            streams: Streams::whole(feeds),
+            own: Own::shared([], false),
+            sink: None,
+            disclosure: Arc::new(disclosure),
+            _refresher: refresher,
             _lock: lock,
         })
+    }
+
+    /// What of the streams is this worker's, as its tables were opened last.
+    #[must_use]
+    pub fn own(&self) -> &Own {
+        &self.own
+    }
+
+    /// Whether every partition of every stream is this worker's.
+    #[must_use]
+    pub fn owns_all(&self) -> bool {
+        let mut all = self.streams.feeds().iter().flat_map(Feed::partitions);
+        all.all(|partition| self.own.partitions.contains(&partition))
+    }
+
+    /// Opens the tables for what the groups give this worker now, and shuts out who wrote it before. What was written since
+    /// the last commit is void. Without a partition the tables stay closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::reopen_tables`].
+    pub async fn take_over(&mut self) -> anyhow::Result<()> {
+        self.close_tables();
+        let before = std::mem::replace(&mut self.own, self.streams.own());
+        for partition in before.partitions.difference(&self.own.partitions) {
+            if let Some(feed) = self.streams.of(*partition) {
+                feed.release(*partition);
+            }
+        }
+        // What is wanted back is ours no longer: from here on nothing is committed to it.
+        self.streams.release();
+        self.reopen_tables(false).await
     }
 
     /// The tables.
@@ -216,22 +326,58 @@ impl Store {
     /// If they cannot be opened; they stay closed then, and another call tries again. `rebuild` deletes the dedupe index
     /// in between, which is made again from the tables.
     pub async fn reopen_tables(&mut self, rebuild: bool) -> anyhow::Result<()> {
-        if let Some(sink) = self.sink.take() {
-            sink.close();
-        }
+        self.close_tables();
         if rebuild {
             tracing::warn!("the dedupe index is damaged and is built anew");
             let index = self.config.index_dir();
             std::fs::remove_dir_all(&index)
                 .with_context(|| format!("cannot remove {}", index.display()))?;
         }
-        self.sink = Some(open_sink(&self.config, &self.package, self.log.as_ref()).await?);
+        self.open_tables().await
+    }
+
+    fn close_tables(&mut self) {
+        if let Some(sink) = self.sink.take() {
+            sink.close();
+        }
+    }
+
+    /// Opens the tables, and checks that they were filled from these streams and no further than they go.
+    async fn open_tables(&mut self) -> anyhow::Result<()> {
+        if self.own.partitions.is_empty() {
+            return Ok(());
+        }
+        tracing::trace!(target: "quorate::moment", "start tables");
+        let config = sink::SinkConfig {
+            root: self.config.events_root()?,
+            index: self.config.index_dir(),
+            staging: self.config.staging_dir(),
+            commit_bytes: self.config.sink.commit_bytes,
+            row_group_rows: self.config.sink.row_group_rows,
+        };
+        let package = Arc::clone(&self.package);
+        let sink = Sink::open(config, package, &self.streams.streams(), &self.own).await?;
+        for &partition in &self.own.partitions {
+            if let Some(feed) = self.streams.of(partition) {
+                sink.resume(partition, feed.end(partition).await?)?;
+            }
+        }
+        self.sink = Some(sink);
         Ok(())
     }
 }
 
-/// Opens the log; a damaged one is refused with what can be done.
-fn open_log(config: &Config) -> anyhow::Result<EmbeddedLog> {
+/// Opens the log that the configuration names; none for a worker that reads topics of others alone.
+async fn open_log(config: &Config, roles: Roles) -> anyhow::Result<Arc<dyn Log>> {
+    match &config.kafka {
+        Some(_) => kafka::open(config).await,
+        None if config.has_embedded_log(roles) => Ok(Arc::new(embedded_log(config)?)),
+        None => Ok(Arc::new(NoLog)),
+    }
+}
+
+/// Opens the embedded log; a damaged one is refused with what can be done.
+fn embedded_log(config: &Config) -> anyhow::Result<EmbeddedLog> {
     EmbeddedLog::open(&config.log_dir(), config.log.partitions).map_err(|error| {
         let lost = matches!(error, LogError::Lost { .. } | LogError::Unreadable { .. });
         let error = anyhow::Error::new(error);
@@ -243,25 +389,6 @@ fn open_log(config: &Config) -> anyhow::Result<EmbeddedLog> {
             false => error,
         }
     })
-}
-
-/// Opens the tables, and checks that they were filled from this log and no further than it goes.
-async fn open_sink(config: &Config, package: &Arc<Package>, log: &dyn Log) -> anyhow::Result<Sink> {
-    let sink_config = sink::SinkConfig {
-        root: config.tables_dir().into(),
-        index: config.index_dir(),
-        staging: config.staging_dir(),
-        commit_bytes: config.sink.commit_bytes,
-        row_group_rows: config.sink.row_group_rows,
-    };
-    let id = log.id().to_string();
-    let streams = [sink::Stream::log(id, log.partitions())];
-    let own = sink::Own::sole(&streams);
-    let sink = Sink::open(sink_config, Arc::clone(package), &streams, &own).await?;
-    for partition in 0..log.partitions() {
-        sink.resume(partition, log.end(Partition(partition)).await?.0)?;
-    }
-    Ok(sink)
 }
 
 /// An empty folder for files that do not outlive the process: they hold pseudonyms.

@@ -21,14 +21,14 @@ use crate::pipeline::Progress;
 pub struct Told {
     /// When the service started.
     pub since: Millis,
-    /// Base address at which events are posted.
+    /// Base address at which events are posted; empty where nobody knows.
     pub ingest: String,
-    /// The door.
-    pub server: Arc<Server>,
-    /// The worker's books.
-    pub progress: Arc<Progress>,
-    /// The keys.
-    pub ring: KeyCounts,
+    /// The door, if this process has it.
+    pub server: Option<Arc<Server>>,
+    /// The worker's books, if this process has them.
+    pub progress: Option<Arc<Progress>>,
+    /// The keys, if this process has them.
+    pub ring: Option<KeyCounts>,
 }
 
 /// Keys of a ring by use and family as they were when the day began, counted when its ledger or the day changes.
@@ -41,16 +41,29 @@ pub struct KeyCounts {
 
 impl Running for Told {
     fn live(&self) -> Live {
-        let families = self.server.families().into_iter().map(counts).collect();
+        let families = self.server.iter().flat_map(|server| server.families()).map(counts);
+        let families = families.collect();
         Live { since: self.since, ingest: self.ingest.clone(), families }
     }
 
     fn keys(&self) -> Result<Vec<Keys>, Box<dyn Error + Send + Sync>> {
-        Ok(self.ring.get()?)
+        match &self.ring {
+            Some(ring) => Ok(ring.get()?),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn outcomes(&self) -> Vec<Outcomes> {
-        by_family(self.progress.outcomes())
+        by_family(self.progress.iter().flat_map(|progress| progress.outcomes()).collect())
+    }
+
+    fn elsewhere(&self) -> Vec<&'static str> {
+        let missing = [
+            ("live", self.server.is_none()),
+            ("keys", self.ring.is_none()),
+            ("outcomes", self.progress.is_none()),
+        ];
+        missing.into_iter().filter(|(_, missing)| *missing).map(|(part, _)| part).collect()
     }
 }
 

@@ -9,11 +9,13 @@ pub enum Suspension {
     Expiry,
     /// The rest of the disk is for what was acknowledged before.
     Space,
+    /// What other nodes did with keys or suppression list cannot be read.
+    Shared,
 }
 
 impl Suspension {
     /// Every reason.
-    pub const ALL: [Self; 2] = [Self::Expiry, Self::Space];
+    pub const ALL: [Self; 3] = [Self::Expiry, Self::Space, Self::Shared];
 
     /// The name in status and metrics.
     #[must_use]
@@ -21,6 +23,7 @@ impl Suspension {
         match self {
             Self::Expiry => "expiry",
             Self::Space => "space",
+            Self::Shared => "shared",
         }
     }
 
@@ -28,6 +31,7 @@ impl Suspension {
         match self {
             Self::Expiry => 1,
             Self::Space => 2,
+            Self::Shared => 4,
         }
     }
 }

@@ -164,7 +164,8 @@ async fn list(State(api): State<Arc<Api>>) -> Result<Response, QueryError> {
 
 /// A few counters in memory: no turn has to be waited for.
 async fn now(State(api): State<Arc<Api>>) -> Response {
-    Json(live::tell(api.running.live(), &api.statistics.package)).into_response()
+    let elsewhere = api.running.elsewhere().contains(&live::LIVE);
+    Json(live::tell(api.running.live(), elsewhere, &api.statistics.package)).into_response()
 }
 
 async fn declared(State(api): State<Arc<Api>>) -> Result<Response, QueryError> {
@@ -174,7 +175,8 @@ async fn declared(State(api): State<Arc<Api>>) -> Result<Response, QueryError> {
     let counted = tokio::task::spawn_blocking(move || Ok((running.keys()?, running.outcomes())));
     let counted = counted.await.unwrap_or_else(|error| Err(error.into()));
     let (keys, outcomes) = counted.map_err(QueryError::Unavailable)?;
-    let told = policy::tell(&api.notice, &api.statistics.package, keys, outcomes);
+    let elsewhere = api.running.elsewhere();
+    let told = policy::tell(&api.notice, &api.statistics.package, keys, outcomes, elsewhere);
     Ok(Json(told).into_response())
 }
 

@@ -11,6 +11,9 @@ use schemas::model::{Mechanism, Package};
 use schemas::time::Millis;
 use serde::Serialize;
 
+/// What this is called where a process says that others know it.
+pub(crate) const LIVE: &str = "live";
+
 /// Counts are multiples of this at least, whatever the package's statistics declare.
 const ROUNDING_MIN: u64 = 5;
 
@@ -50,6 +53,9 @@ pub(crate) struct Told {
     ingest: String,
     rounding: u64,
     families: Vec<FamilyTold>,
+    /// Other processes take the events: this one cannot tell of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    elsewhere: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,8 +84,8 @@ pub(crate) fn down(count: u64, to: u64) -> u64 {
     count - count % to
 }
 
-/// What readers are told of `live`.
-pub(crate) fn tell(live: Live, package: &Package) -> Told {
+/// What readers are told of `live`, or that it is `elsewhere`.
+pub(crate) fn tell(live: Live, elsewhere: bool, package: &Package) -> Told {
     let rounding = rounding(package);
     let grain = |name: &Option<String>| {
         let family = name.as_deref().and_then(|name| package.family(name));
@@ -92,7 +98,7 @@ pub(crate) fn tell(live: Live, package: &Package) -> Told {
     let last_event = last.max().map(|time| time.to_string());
     let Live { since, ingest, families } = live;
     let families = families.into_iter().map(|family| family.told(rounding)).collect();
-    Told { since: since.to_string(), last_event, ingest, rounding, families }
+    Told { since: since.to_string(), last_event, ingest, rounding, families, elsewhere }
 }
 
 impl FamilyCounts {

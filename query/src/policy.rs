@@ -14,7 +14,7 @@ use schemas::time::{HOUR_MS, Millis};
 use schemas::{Note, Reason};
 use serde::Serialize;
 
-use crate::live::{down, rounding};
+use crate::live::{LIVE, down, rounding};
 
 /// Keys of one use, counted from the key ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,9 @@ pub(crate) struct Told<'a> {
     rounding: u64,
     keys: Vec<KeysTold>,
     outcomes: Vec<OutcomesTold>,
+    /// Which of both this process cannot tell, because others keep it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    elsewhere: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -84,13 +87,16 @@ pub(crate) fn tell<'a>(
     package: &Package,
     keys: Vec<Keys>,
     outcomes: Vec<Outcomes>,
+    mut elsewhere: Vec<&'static str>,
 ) -> Told<'a> {
+    elsewhere.retain(|part| *part != LIVE);
     let rounding = rounding(package);
     Told {
         notice,
         rounding,
         keys: keys.into_iter().map(|keys| keys.told(package)).collect(),
         outcomes: outcomes.into_iter().map(|outcomes| outcomes.told(rounding)).collect(),
+        elsewhere,
     }
 }
 

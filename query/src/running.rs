@@ -21,4 +21,10 @@ pub trait Running: Send + Sync {
 
     /// Outcomes by family since the beginning, those of no family first.
     fn outcomes(&self) -> Vec<Outcomes>;
+
+    /// Which of `live`, `keys` and `outcomes` this process cannot tell, because others do that part; what it answers about
+    /// them is empty, and says so.
+    fn elsewhere(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 }

@@ -13,7 +13,7 @@ use sink::Difference;
 use crate::clock::Clocks;
 use crate::commands::{print, table};
 use crate::config::Config;
-use crate::replay::{Options, Passed, Replayed, Target, default_id, replay};
+use crate::replay::{Options, Passed, Replayed, Selection, Target, replay};
 use crate::store::Store;
 
 /// Longest id, in characters: every commit of the replay carries it.
@@ -23,11 +23,21 @@ const ID_CHARS_MAX: usize = 64;
 #[derive(clap::Args)]
 pub struct Args {
     /// First hour received: `2026-11-22` or `2026-11-22T10:00:00Z`.
-    #[arg(long, value_name = "TIME", value_parser = hour)]
-    from: u32,
+    #[arg(long, visible_alias = "from-time", value_name = "TIME", value_parser = hour, requires = "to")]
+    #[arg(required_unless_present = "partition", conflicts_with = "partition")]
+    from: Option<u32>,
     /// The hour after the last, in the same form.
-    #[arg(long, value_name = "TIME", value_parser = hour)]
-    to: u32,
+    #[arg(long, visible_alias = "to-time", value_name = "TIME", value_parser = hour, requires = "from")]
+    to: Option<u32>,
+    /// A partition of the log, instead of hours: then with positions of it, in Kafka the offsets.
+    #[arg(long, requires = "from_offset", requires = "to_offset")]
+    partition: Option<u16>,
+    /// First position.
+    #[arg(long, value_name = "OFFSET", requires = "partition")]
+    from_offset: Option<u64>,
+    /// The position after the last.
+    #[arg(long, value_name = "OFFSET", requires = "partition")]
+    to_offset: Option<u64>,
     /// Counts what would change, by family and field, and changes nothing.
     #[arg(long, conflicts_with = "into")]
     dry_run: bool,
@@ -48,10 +58,7 @@ pub struct Args {
 ///
 /// If the data folder is in use, the hours or the id make no sense, or a part of the work fails.
 pub async fn run(args: Args, config: Config) -> anyhow::Result<()> {
-    if args.from >= args.to {
-        bail!("--to has to be later than --from");
-    }
-    let hours = args.from..args.to;
+    let frames = args.frames()?;
     if let Some(id) = &args.id {
         check(id)?;
     }
@@ -61,8 +68,8 @@ pub async fn run(args: Args, config: Config) -> anyhow::Result<()> {
         (false, None) => Target::Tables,
         (false, Some(folder)) => Target::Beside(folder),
     };
-    let id = args.id.unwrap_or_else(|| default_id(&hours, &store.package.digest));
-    let options = Options { hours, target, id, chunk_rows: args.chunk_rows.max(1) };
+    let id = args.id.unwrap_or_else(|| frames.default_id(&store.package.digest));
+    let options = Options { frames, target, id, chunk_rows: args.chunk_rows.max(1) };
     let bar = progress_bar();
     let mut tick = |done: u64, total: u64| {
         bar.set_length(total);
@@ -71,6 +78,26 @@ pub async fn run(args: Args, config: Config) -> anyhow::Result<()> {
     let replayed = replay(&mut store, &options, &mut tick).await?;
     bar.finish_and_clear();
     print(&report(&options, &replayed))
+}
+
+impl Args {
+    fn frames(&self) -> anyhow::Result<Selection> {
+        let ascends = |ascends: bool, last: &str| {
+            anyhow::ensure!(ascends, "--{last} has to be beyond the other end");
+            Ok(())
+        };
+        match (self.from, self.to, self.partition, self.from_offset, self.to_offset) {
+            (Some(from), Some(to), None, None, None) => {
+                ascends(from < to, "to")?;
+                Ok(Selection::Hours(from..to))
+            }
+            (None, None, Some(partition), Some(from), Some(to)) => {
+                ascends(from < to, "to-offset")?;
+                Ok(Selection::Positions { partition, span: from..to })
+            }
+            _ => bail!("write --from and --to, or --partition with --from-offset and --to-offset"),
+        }
+    }
 }
 
 /// Reads a day or a point in time that begins an hour, as hours since 1970.
@@ -187,7 +214,11 @@ mod tests {
     #[test]
     fn ids_are_plain() {
         assert!(check("again-2_A").is_ok());
-        assert!(check(&default_id(&(490_000..490_001), &schemas::Digest([7; 32]))).is_ok());
+        let digest = schemas::Digest([7; 32]);
+        let positions = Selection::Positions { partition: u16::MAX, span: 0..u64::MAX };
+        for selection in [Selection::Hours(490_000..490_001), positions] {
+            assert!(check(&selection.default_id(&digest)).is_ok());
+        }
         for wrong in ["", "a/b", "a b", &"x".repeat(65)] {
             assert!(check(wrong).is_err(), "{wrong}");
         }

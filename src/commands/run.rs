@@ -5,11 +5,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::Clocks;
 use crate::commands::print;
-use crate::config::Config;
+use crate::config::{Config, Roles};
 use crate::limits;
 use crate::rehearsal;
 use crate::service::Service;
-use crate::store::Store;
+use crate::store::{Node, Store};
 
 /// Options of `run`.
 #[derive(clap::Args)]
@@ -22,6 +22,10 @@ pub struct Args {
     /// is gone is counted in the ledger.
     #[arg(long)]
     accept_lost_frames: bool,
+    /// What this process does of the whole, with commas between: `ingest` takes events, `worker` fills tables and
+    /// releases statistics, `query` shows them. Some without the others need Kafka and shared storage.
+    #[arg(long, value_name = "ROLES", default_value_t = Roles::ALL)]
+    roles: Roles,
 }
 
 /// Runs the service.
@@ -45,13 +49,21 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<()> {
         let lines = if losses.is_empty() { vec![nothing] } else { losses };
         lines.iter().for_each(|line| tracing::warn!("{line}"));
     }
-    let store = Store::open(config, Clocks::system()).await?;
-    let service = Service::start(store).await?;
-    print(&format!(
-        "events      {events}://{}/v1/events\nstatistics  {reads}://{}/v1/query\noperator    http://{}/status\n\
-         page        {reads}://{}/   sign in with a read token (quorate reader add NAME)\n",
-        service.ingest, service.query, service.operator, service.query
-    ))?;
+    let node = Node::open(config, Clocks::system(), args.roles)?;
+    let service = Service::open(node).await?;
+    let mut text = String::new();
+    if let Some(address) = service.ingest {
+        text.push_str(&format!("events      {events}://{address}/v1/events\n"));
+    }
+    if let Some(address) = service.query {
+        text.push_str(&format!("statistics  {reads}://{address}/v1/query\n"));
+    }
+    text.push_str(&format!("operator    http://{}/status\n", service.operator));
+    if let Some(address) = service.query {
+        let how = "sign in with a read token (quorate reader add NAME)";
+        text.push_str(&format!("page        {reads}://{address}/   {how}\n"));
+    }
+    print(&text)?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

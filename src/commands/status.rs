@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use crate::commands::{print, table};
-use crate::config::Config;
+use crate::config::{Config, Roles};
 use crate::operator::{Outcomes, Status};
 
 /// Options of `status`.
@@ -38,13 +38,20 @@ fn fetch(address: SocketAddr) -> anyhow::Result<String> {
 }
 
 fn render(status: &Status) -> String {
-    let mut text = render_sources(&status.sources);
+    let mut text = String::new();
+    if !status.roles.is_empty() && !status.roles.parse().is_ok_and(Roles::is_all) {
+        let Status { roles, partitions, .. } = status;
+        text.push_str(&format!("roles: {roles}; partitions read here: {partitions}\n\n"));
+    }
+    if !status.sources.is_null() {
+        text.push_str(&render_sources(&status.sources));
+    }
     text.push_str(&format!(
         "\nlog: {} frames not committed, {} bytes on disk\nlast commit: {}\ncomplete until: {}\n",
         status.backlog_frames,
         status.log_bytes,
         status.committed.as_deref().unwrap_or("none yet"),
-        status.complete_until,
+        status.complete_until.as_deref().unwrap_or("another process knows"),
     ));
     if status.worker_failures > 0 {
         let failures = status.worker_failures;
@@ -139,6 +146,8 @@ mod tests {
     #[test]
     fn a_status_is_a_table_by_source_with_reasons_then_log_and_closings() {
         let status = Status {
+            roles: "ingest,worker".to_owned(),
+            partitions: 3,
             sources: serde_json::json!([{
                 "source": "first-device", "last_event": "2026-01-01T00:00:00.000Z", "accepted": 7,
                 "events_per_minute": 2, "refused_total": 1, "undeclared": 3,
@@ -147,7 +156,7 @@ mod tests {
             backlog_frames: 4,
             log_bytes: 5,
             committed: None,
-            complete_until: "2026-01-01T00:00:00.000Z".to_owned(),
+            complete_until: None,
             worker_failures: 0,
             oldest_uncommitted_s: 7_300,
             suspended: vec!["expiry".to_owned()],
@@ -165,6 +174,8 @@ mod tests {
             "out_of_range 1",
             "4 frames not committed",
             "none yet",
+            "roles: ingest,worker; partitions read here: 3",
+            "complete until: another process knows",
             "2 hours",
             "acknowledged: expiry",
             "-7200 s",

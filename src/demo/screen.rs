@@ -1,6 +1,7 @@
 //! The one screen: what came in and what became of it, one event, one statistic, one search, what to do next.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 
 use super::bars::{Bars, Chart};
 use super::books::Books;
@@ -131,14 +132,16 @@ impl Screen<'_> {
 
 /// What a spectator can do while the service is up.
 pub(super) fn up(place: &Place, service: &Service) -> String {
+    let at = |address: Option<SocketAddr>| address.map_or_else(String::new, |at| at.to_string());
+    let (query, ingest) = (at(service.query), at(service.ingest));
     format!(
         "\nThe service is up until Ctrl-C. Open the page in a browser, and sign in with the token:\n  \
          page        http://{}/           token {}\n  statistics  http://{}/v1/query   the same token\n  \
          events      http://{}/v1/events  key {}\n  operator    http://{}/status\n",
-        service.query,
+        query,
         place.token,
-        service.query,
-        service.ingest,
+        query,
+        ingest,
         place.keys.server.as_deref().unwrap_or("-"),
         service.operator
     )

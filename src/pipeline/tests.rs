@@ -3,3 +3,4 @@
 mod clocks;
 mod danger;
 mod place;
+mod shared;

@@ -114,6 +114,9 @@ pub trait Log: Send + Sync {
     /// [`LogError::NoPartition`].
     async fn end(&self, partition: Partition) -> Result<Position, LogError>;
 
+    /// Another process reads `partition` from now on: nothing of it need be kept at hand here.
+    fn release(&self, _: Partition) {}
+
     /// Returns when something was appended, to any partition, since the last call returned; at once if it was.
     /// For one reader: a second one that waits shares its wake-ups.
     async fn appended(&self);

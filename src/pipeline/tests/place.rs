@@ -14,10 +14,10 @@ use sink::Counted;
 use tempfile::TempDir;
 
 use crate::clock::Clocks;
-use crate::config::Config;
+use crate::config::{Config, KafkaConfig, Location, Properties, Roles, RootConfig, StorageConfig};
 use crate::pipeline::watch::{Seen, Watch};
 use crate::pipeline::{Progress, Worker};
-use crate::store::Store;
+use crate::store::{Node, Store};
 
 /// A Monday at noon.
 pub(super) const START: Millis = Millis(1_795_435_200_000);
@@ -49,6 +49,19 @@ impl Place {
         Self { _folder: folder, wall, uptime, config, key }
     }
 
+    /// The same place for one of several processes: a data folder of its own, all else shared.
+    pub(super) fn node(&self, name: &str, roles: Roles) -> Node {
+        let mut config = self.config.clone();
+        let shared = self.config.data.clone();
+        let root = RootConfig { url: Location::Folder(shared), options: Properties::default() };
+        config.storage = StorageConfig { events: Some(root.clone()), statistics: Some(root) };
+        config.data = self.config.data.with_file_name(name);
+        let mut kafka = KafkaConfig::default();
+        kafka.properties.set("bootstrap.servers", "nowhere:9092");
+        config.kafka = Some(kafka);
+        Node::open(config, self.clocks(), roles).unwrap()
+    }
+
     pub(super) fn data(&self) -> &Path {
         &self.config.data
     }
@@ -74,7 +87,16 @@ impl Place {
     }
 
     pub(super) async fn start(&self) -> Running<'_> {
-        let store = Store::open(self.config.clone(), self.clocks()).await.unwrap();
+        self.running(Store::open(self.config.clone(), self.clocks()).await.unwrap()).await
+    }
+
+    /// As [`Place::start`], for workers elsewhere: its own has nothing to do.
+    pub(super) async fn start_door(&self) -> Running<'_> {
+        let node = Node::open(self.config.clone(), self.clocks(), Roles::ALL).unwrap();
+        self.running(Store::over(node, None).await.unwrap()).await
+    }
+
+    async fn running(&self, store: Store) -> Running<'_> {
         let server = ingest::serve(
             self.config.ingest.clone(),
             Arc::clone(&store.package),

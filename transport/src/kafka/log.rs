@@ -118,12 +118,6 @@ impl KafkaLog {
         self.reader.at_time(&(0..self.partitions).collect(), hour).await
     }
 
-    /// Fetches no more of `partition`: another process reads it from now on.
-    pub fn release(&self, partition: Partition) {
-        self.reader.release(partition.0);
-        self.replaced.reader().release(partition.0);
-    }
-
     fn check(&self, partition: Partition) -> Result<&AtomicU64, LogError> {
         let none = LogError::NoPartition { asked: partition.0, partitions: self.partitions };
         self.ends.get(usize::from(partition.0)).ok_or(none)
@@ -352,6 +346,11 @@ impl Log for KafkaLog {
             });
         }
         Ok(Position(end))
+    }
+
+    fn release(&self, partition: Partition) {
+        self.reader.release(partition.0);
+        self.replaced.reader().release(partition.0);
     }
 
     async fn appended(&self) {

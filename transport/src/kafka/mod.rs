@@ -5,6 +5,7 @@
 
 mod client;
 mod config;
+mod group;
 mod identity;
 mod lag;
 mod log;
@@ -15,6 +16,7 @@ mod replaced;
 pub mod topics;
 
 pub use config::{ConfigError, KafkaConfig};
+pub use group::members;
 pub use identity::Adopt;
 pub use lag::committed;
 pub use log::KafkaLog;

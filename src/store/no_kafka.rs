@@ -1,0 +1,23 @@
+//! In the place of Kafka in a binary without it. The configuration has said so before anybody comes here.
+
+use std::sync::Arc;
+
+use anyhow::bail;
+use transport::Log;
+
+use crate::config::Config;
+use crate::streams::{Feed, Member};
+
+const MISSING: &str = "this binary was built without the feature `kafka`";
+
+pub(super) async fn open(_: &Config) -> anyhow::Result<Arc<dyn Log>> {
+    bail!(MISSING)
+}
+
+pub(super) async fn nobody_works(_: &Config) -> anyhow::Result<()> {
+    bail!(MISSING)
+}
+
+pub(super) fn members(_: &Config, _: &[Feed]) -> anyhow::Result<Vec<Box<dyn Member>>> {
+    bail!(MISSING)
+}
