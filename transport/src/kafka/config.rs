@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
-/// Bytes that librdkafka and the protocol put around a frame, with room to spare.
-const OVERHEAD_BYTES: usize = 64 * 1024;
+/// Bytes beyond what a frame is sent out at: the event that was one too many, the header, padding, and what the protocol
+/// puts around.
+const OVERHEAD_BYTES: usize = 256 * 1024;
 /// How long an append waits for brokers, unless configured otherwise: then it has failed, for certain.
 const MESSAGE_TIMEOUT_MS: &str = "30000";
 
@@ -61,7 +62,7 @@ pub struct KafkaConfig {
     pub replication: i16,
     /// Bytes of frames that may wait for brokers; beyond it appends fail and may be tried again.
     pub buffer_bytes: u64,
-    /// Largest frame: what ingest sends out at, and one event more.
+    /// Bytes at which ingest sends a frame out (`ingest.frame_bytes_max`).
     pub frame_bytes_max: usize,
     /// For how long frames may live at most, in milliseconds: topics keep them longer.
     pub raw_retention_max_ms: i64,

@@ -137,9 +137,36 @@ async fn a_reader_comes_to_the_end_past_aborted_records_and_marks() {
     assert_eq!(next, end);
     assert_eq!(read.len(), 5);
     assert!(read.iter().all(|payload| payload.starts_with(b"true")), "an aborted record was read");
+    // Nothing but marks after an end that it was told of before.
+    let sent = topic.clone();
+    tokio::task::spawn_blocking(move || transactions(&sent, 2, 0)).await.expect("sent");
+    let end = reader.end(0).await.expect("end");
+    assert!(end > next);
+    let chunk = reader.read(0, next, usize::MAX).await.expect("read");
+    assert_eq!((chunk.records.len(), chunk.next), (0, end));
     // And back again, from where it did not stand.
     let chunk = reader.read(0, 3, usize::MAX).await.expect("read");
     assert_eq!(chunk.records.iter().map(|record| record.position).collect::<Vec<_>>(), [3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_write_into_the_log_is_named_and_not_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let sealer = Sealer::new(dir.path());
+    let config = config(&prefix("foreign"));
+    let log = open(&config, dir.path()).await;
+    let topic = config.topic();
+    // A record that is no frame, and the mark of its transaction.
+    tokio::task::spawn_blocking(move || transactions(&topic, 0, 1)).await.expect("sent");
+    let end = log.end(Partition(0)).await.expect("end").0;
+    let damaged = positions(&log, 0, 0).await.expect_err("no frame");
+    assert!(matches!(damaged, LogError::Corrupt { partition: 0, position: 0 }), "{damaged:?}");
+    let gone = positions(&log, 0, 1).await.expect_err("no record");
+    assert!(matches!(gone, LogError::Lost { partition: 0, from: 1, .. }), "{gone:?}");
+    append(&log, &sealer, 0, 1).await;
+    let gone = positions(&log, 0, 1).await.expect_err("no record");
+    assert!(matches!(gone, LogError::Lost { from: 1, to, .. } if to == end), "{gone:?}");
+    assert_eq!(positions(&log, 0, end).await.expect("read"), [end]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
