@@ -65,6 +65,16 @@ pub fn package(folder: Option<&Path>) -> anyhow::Result<Arc<Package>> {
     })
 }
 
+/// Opens the key ring of a process with all roles; makes it where data has never been.
+///
+/// # Errors
+///
+/// If the ring is missing beside existing data, or its key-encryption key is wrong: never another key instead. If keys
+/// would lie where they cannot be destroyed.
+pub fn key_ring(config: &Config, clock: &Clock) -> anyhow::Result<Arc<KeyRing>> {
+    shared::key_ring(config, Roles::ALL, clock)
+}
+
 /// Address and user agent tables, as configured.
 ///
 /// # Errors

@@ -34,13 +34,13 @@ const REASONS: [&str; 8] = [
 ];
 
 /// Makes canaries, and remembers them.
-struct Canaries {
+pub(crate) struct Canaries {
     next: u64,
-    made: Vec<(&'static str, String)>,
+    pub(crate) made: Vec<(&'static str, String)>,
 }
 
 impl Canaries {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { next: 0, made: Vec::new() }
     }
 
@@ -181,14 +181,15 @@ fn refused(canaries: &mut Canaries) -> Vec<Value> {
 }
 
 /// Posts everything there is, and keeps every answer as a file.
-struct Sender<'a> {
-    place: &'a Place,
-    service: &'a Service,
-    answers: usize,
+pub(crate) struct Sender<'a> {
+    pub(crate) place: &'a Place,
+    pub(crate) service: &'a Service,
+    /// How many were kept.
+    pub(crate) answers: usize,
 }
 
 impl Sender<'_> {
-    fn keep(&mut self, answer: http::Answer) -> u16 {
+    pub(crate) fn keep(&mut self, answer: http::Answer) -> u16 {
         self.answers += 1;
         let file = self.place.outputs().join(format!("answer-{}.txt", self.answers));
         std::fs::write(file, &answer.bytes).unwrap();
@@ -234,7 +235,7 @@ fn borrowed<'h>(headers: &'h [(&'static str, String)]) -> Vec<(&'h str, &'h str)
 }
 
 /// As pages do: a beacon, with everything that a browser adds.
-fn post_as_a_page(sender: &mut Sender<'_>, canaries: &mut Canaries) {
+pub(crate) fn post_as_a_page(sender: &mut Sender<'_>, canaries: &mut Canaries) {
     let site = format!("/v1/events?site={SITE}&visitor={}", canaries.word("query of the target"));
     for agent in AGENTS {
         let headers = of_a_browser(canaries, agent);
@@ -330,7 +331,7 @@ fn look_at_images(sender: &mut Sender<'_>, canaries: &mut Canaries) -> u64 {
 }
 
 /// As devices and servers do: objects, lists, lines, envelopes, mixed with what is refused.
-fn post_under_keys(sender: &mut Sender<'_>, canaries: &mut Canaries) {
+pub(crate) fn post_under_keys(sender: &mut Sender<'_>, canaries: &mut Canaries) {
     let (device, server) = (sender.place.device_key.clone(), sender.place.server_key.clone());
     let address = canaries.address_6("address of a device");
     let authorization = format!("Bearer {device}");
@@ -415,7 +416,7 @@ fn read_everything(sender: &mut Sender<'_>, canaries: &mut Canaries) {
 }
 
 /// What is no request that anybody should send.
-fn post_nonsense(sender: &mut Sender<'_>, canaries: &mut Canaries) {
+pub(crate) fn post_nonsense(sender: &mut Sender<'_>, canaries: &mut Canaries) {
     let key = sender.place.server_key.clone();
     let broken = [
         format!("{{\"type\": \"{}\"", canaries.email("unfinished body")),
@@ -461,7 +462,7 @@ fn post_nonsense(sender: &mut Sender<'_>, canaries: &mut Canaries) {
 }
 
 /// History, with a canary in every field.
-fn import(place: &Place, canaries: &mut Canaries) {
+pub(crate) fn import(place: &Place, canaries: &mut Canaries) {
     let input = tempfile::NamedTempFile::new().unwrap();
     let mut file = input.as_file();
     let now = quorate::store::system_clock()();

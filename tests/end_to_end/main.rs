@@ -12,6 +12,7 @@ mod disk;
 mod erasure;
 mod first_event;
 mod key_life;
+mod machines;
 mod overload;
 mod planted;
 mod readers;

@@ -134,16 +134,37 @@ impl Place {
 
     /// Starts the service with these arguments, in an environment that has these too.
     pub(crate) fn start_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Service {
-        let stdout = self.outputs().join("stdout.txt");
-        let error = File::create(self.outputs().join("stderr.txt")).expect("a file for log lines");
-        let output = File::create(&stdout).expect("a file for output");
         let mut command = self.command(arguments);
         command.envs(environment.iter().copied());
+        self.spawn(command, "")
+    }
+
+    /// Starts one of several nodes: with these roles, a data folder of its own and all else as configured.
+    pub(crate) fn start_node(&self, name: &str, roles: &str) -> Service {
+        let home = self.home();
+        let text = std::fs::read_to_string(home.join("quorate.toml"));
+        let mut table: toml::Table = text.expect("init writes it").parse().expect("which is TOML");
+        table.insert("data".to_owned(), format!("data-{name}").into());
+        set(&mut table, "operator", "listen", free_address());
+        let configuration = home.join(format!("{name}.toml"));
+        std::fs::write(&configuration, table.to_string()).expect("the folder can be written");
+        let mut command = quorate();
+        command.arg("--config").arg(configuration).args(["run", "--roles", roles]);
+        command.env("TMPDIR", self.temporary()).env("RUST_LOG", "trace");
+        self.spawn(command, name)
+    }
+
+    fn spawn(&self, mut command: Command, name: &str) -> Service {
+        let dash = if name.is_empty() { "" } else { "-" };
+        let [stdout, stderr] =
+            ["stdout", "stderr"].map(|kind| self.outputs().join(format!("{kind}{dash}{name}.txt")));
+        let error = File::create(&stderr).expect("a file for log lines");
+        let output = File::create(&stdout).expect("a file for output");
         let child = command.stdin(Stdio::null()).stdout(output).stderr(error).spawn();
         let child = child.expect("the binary can be started");
         let mut service =
             Service { child, events: UNBOUND, statistics: UNBOUND, operator: UNBOUND };
-        service.wait_until_bound(&stdout, &self.outputs().join("stderr.txt"));
+        service.wait_until_bound(&stdout, &stderr);
         service
     }
 }
@@ -151,17 +172,21 @@ impl Place {
 const UNBOUND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 impl Service {
-    /// The service prints its addresses once it listens.
+    /// The service prints its addresses once it listens: those of the roles that it has, and the operator's.
     fn wait_until_bound(&mut self, stdout: &Path, stderr: &Path) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let text = std::fs::read_to_string(stdout).unwrap_or_default();
-            let bound: Vec<SocketAddr> = text
-                .split(|c: char| c.is_whitespace() || c == '/')
-                .filter_map(|word| word.parse().ok())
-                .collect();
-            if let [events, statistics, operator, ..] = bound[..] {
-                (self.events, self.statistics, self.operator) = (events, statistics, operator);
+            let bound = |what: &str| {
+                let line = text.lines().find(|line| line.starts_with(what))?;
+                let mut words = line.split(|c: char| c.is_whitespace() || c == '/');
+                words.find_map(|word| word.parse().ok())
+            };
+            // All of them are printed at once.
+            if let Some(operator) = bound("operator") {
+                self.operator = operator;
+                self.events = bound("events").unwrap_or(UNBOUND);
+                self.statistics = bound("statistics").unwrap_or(UNBOUND);
                 return;
             }
             let ended = self.child.try_wait().expect("the process can be asked");
