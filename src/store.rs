@@ -14,6 +14,7 @@ use transport::{Log, LogError};
 
 use crate::clock::{Clocks, GuardedClock};
 use crate::config::{Config, Roles};
+use crate::pipeline::watch::Others;
 use crate::streams::{Feed, NoLog, Streams};
 use crate::subject::Requests;
 
@@ -266,6 +267,12 @@ impl Store {
             _refresher: refresher,
             _lock: lock,
         })
+    }
+
+    /// How far everybody has committed the log, where this process is not alone with it.
+    #[must_use]
+    pub fn others(&self) -> Option<Others> {
+        self.config.kafka.as_ref().and_then(|_| kafka::others(&self.config))
     }
 
     /// What of the streams is this worker's, as its tables were opened last.

@@ -3,11 +3,13 @@
 //! A task of its own, which needs nothing of the worker's rounds: it knows up to where the tables are committed,
 //! and reads from the log the clear header of the first frame after that.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anonymizer::KeyRing;
 use anyhow::Context;
+use futures::future::BoxFuture;
 use schemas::Package;
 use schemas::time::HOUR_MS;
 use transport::{Log, Partition, Position};
@@ -18,6 +20,8 @@ use crate::store::Store;
 
 /// How often the watch looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often it reads frames of a log that others share, where each costs brokers a seek.
+const READ_EVERY: Duration = Duration::from_secs(60);
 /// How long before the death of acknowledged events a warning begins: a day, or a quarter of a short life.
 const WARN_MS: i64 = 24 * HOUR_MS;
 /// How long before it no more are taken: six hours, or a sixteenth.
@@ -73,7 +77,14 @@ pub struct Watch {
     keep_ms: (i64, i64),
     /// Hour of the oldest uncommitted frame when last it could be read.
     oldest: Option<u32>,
+    /// How far everybody is, where this process does not commit all of the log.
+    others: Option<Others>,
+    /// When frames of such a log were read last.
+    read: Option<Instant>,
 }
+
+/// Tells for each partition of the log the position after the last frame that anybody committed, as far as it is known.
+pub type Others = Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<BTreeMap<u16, u64>>> + Send + Sync>;
 
 impl Watch {
     /// A watch over an open store and its worker's progress.
@@ -87,6 +98,8 @@ impl Watch {
             progress,
             keep_ms: store.config.log.raw_retention_ms(),
             oldest: None,
+            others: store.others(),
+            read: None,
         }
     }
 
@@ -106,10 +119,15 @@ impl Watch {
             tracing::warn!("{error:#}");
             self.time.check()
         });
-        match self.oldest().await {
-            Ok(oldest) => self.oldest = oldest,
-            // What could not be read is as old as it was, and gets older.
-            Err(error) => tracing::warn!("the oldest uncommitted frame is not readable: {error:#}"),
+        if self.others.is_none() || self.read.is_none_or(|read| read.elapsed() >= READ_EVERY) {
+            self.read = Some(Instant::now());
+            match self.oldest().await {
+                Ok(oldest) => self.oldest = oldest,
+                // What could not be read is as old as it was, and gets older.
+                Err(error) => {
+                    tracing::warn!("the oldest uncommitted frame is not readable: {error:#}");
+                }
+            }
         }
         let age = |hour: u32| moment.now.0.saturating_sub((i64::from(hour) + 1) * HOUR_MS).max(0);
         let oldest_uncommitted_ms = self.oldest.map_or(0, age);
@@ -129,18 +147,35 @@ impl Watch {
     /// The hour in which the oldest uncommitted frame was sealed, if there is any.
     async fn oldest(&self) -> anyhow::Result<Option<u32>> {
         let mut oldest = None;
-        for (partition, next) in self.progress.positions() {
-            if partition >= self.log.partitions() {
-                // Of somebody's topic, where we have no keys to lose.
+        for (partition, next) in self.positions().await? {
+            let partition = Partition(partition);
+            if Position(next) >= self.log.end(partition).await? {
                 continue;
             }
-            let partition = Partition(partition);
             let frames = self.log.read(partition, Position(next), 1).await;
             let frames = frames.with_context(|| format!("partition {}", partition.0))?;
             let hour = frames.first().map(|(_, frame)| frame.header().hour);
             oldest = oldest.into_iter().chain(hour).min();
         }
         Ok(oldest)
+    }
+
+    /// For each partition of the log the position after the last committed frame. Of topics of others none: there we have
+    /// no keys to lose.
+    async fn positions(&self) -> anyhow::Result<BTreeMap<u16, u64>> {
+        let mut positions = match &self.others {
+            // Where nobody has said anything, what is left begins with the oldest frame there is.
+            Some(others) => {
+                let known = others().await?;
+                let all = 0..self.log.partitions();
+                all.map(|partition| (partition, known.get(&partition).copied().unwrap_or(0)))
+                    .collect()
+            }
+            None => BTreeMap::new(),
+        };
+        let own = self.progress.positions().into_iter();
+        positions.extend(own.filter(|(partition, _)| *partition < self.log.partitions()));
+        Ok(positions)
     }
 
     /// The hard end of keys does not wait for a round that succeeds. Frames stay, so that they can be counted.

@@ -8,6 +8,7 @@ use transport::Log;
 use transport::kafka::{KafkaConfig, KafkaLog, Membership};
 
 use crate::config::Config;
+use crate::pipeline::watch::Others;
 use crate::store::shared;
 use crate::streams::group::Group;
 use crate::streams::{Feed, Member, Records};
@@ -49,6 +50,22 @@ pub(super) async fn nobody_works(config: &Config) -> anyhow::Result<()> {
          session.timeout.ms has passed)"
     );
     Ok(())
+}
+
+/// Asks the group how far its members said that they are, for a node that does not commit everything itself.
+pub(super) fn others(config: &Config) -> Option<Others> {
+    // It opened the log already, so that all of it is there.
+    let client = client(config).ok()?;
+    Some(Box::new(move || {
+        let client = client.clone();
+        Box::pin(async move {
+            let (group, topic) = (client.group(), client.topic());
+            let none = BTreeMap::new();
+            let partitions = client.partitions;
+            let said = transport::kafka::committed(&client, &group, &topic, partitions, &none);
+            said.await.context("what workers committed is not known")
+        })
+    }))
 }
 
 /// Joins the groups of workers, one for each stream.

@@ -6,6 +6,7 @@ use anyhow::bail;
 use transport::Log;
 
 use crate::config::Config;
+use crate::pipeline::watch::Others;
 use crate::streams::{Feed, Member};
 
 const MISSING: &str = "this binary was built without the feature `kafka`";
@@ -16,6 +17,10 @@ pub(super) async fn open(_: &Config) -> anyhow::Result<Arc<dyn Log>> {
 
 pub(super) async fn nobody_works(_: &Config) -> anyhow::Result<()> {
     bail!(MISSING)
+}
+
+pub(super) fn others(_: &Config) -> Option<Others> {
+    None
 }
 
 pub(super) fn members(_: &Config, _: &[Feed]) -> anyhow::Result<Vec<Box<dyn Member>>> {
