@@ -84,7 +84,8 @@ pub struct Watch {
 }
 
 /// Tells for each partition of the log the position after the last frame that anybody committed, as far as it is known.
-pub type Others = Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<BTreeMap<u16, u64>>> + Send + Sync>;
+pub type Others =
+    Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<BTreeMap<u16, u64>>> + Send + Sync>;
 
 impl Watch {
     /// A watch over an open store and its worker's progress.

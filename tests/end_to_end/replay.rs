@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use arrow::util::pretty::pretty_format_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::machines;
 use crate::support::http;
 use crate::support::place::{ORIGIN, Place, SITE};
 use crate::support::search;
@@ -15,9 +16,8 @@ use crate::support::search;
 const FRAMES: u64 = 40;
 const EVENTS: u64 = FRAMES * 50;
 
-/// A place with events of a server and some imported ones, its service stopped.
-fn filled() -> Place {
-    let place = Place::new();
+/// Fills a place with events of a server and some imported ones; its service is stopped then.
+fn fill(place: &Place) {
     let body = |numbers: std::ops::Range<u64>| {
         let events = numbers.map(|number| {
             serde_json::json!({ "type": "device_usage", "id": number.to_string(), "duration": 1250,
@@ -46,7 +46,6 @@ fn filled() -> Place {
     };
     std::fs::write(&history, (0..30).map(line).collect::<String>()).unwrap();
     place.print(&["import", history.to_str().unwrap(), "--more-follows"]);
-    place
 }
 
 #[expect(clippy::disallowed_methods, reason = "the service under test reads the same clock")]
@@ -104,7 +103,19 @@ fn coarser(place: &Place) {
 
 #[test]
 fn a_changed_policy_changes_its_field_and_nothing_else() {
-    let place = filled();
+    changed_policy(&Place::new());
+}
+
+#[test]
+fn a_changed_policy_changes_its_field_and_nothing_else_on_kafka() {
+    let kafka = cluster::Kafka::start(1);
+    let place = Place::new();
+    machines::log_in(&kafka, &place, 2);
+    changed_policy(&place);
+}
+
+fn changed_policy(place: &Place) {
+    fill(place);
     let before = rows(&place.data());
     assert_eq!(before.len() as u64, EVENTS + 30);
     for arguments in [arguments(&["--dry-run"]), arguments(&[])] {
@@ -113,7 +124,13 @@ fn a_changed_policy_changes_its_field_and_nothing_else() {
     }
     assert_eq!(rows(&place.data()), before);
 
-    coarser(&place);
+    coarser(place);
+    let part =
+        ["replay", "--partition", "1", "--from-offset", "2", "--to-offset", "7", "--dry-run"];
+    let part = place.print(&part);
+    assert!(part.contains("5 frames read"), "{part}");
+    let [0, changed, 0, 0] = cells(&part, &["device_usage"])[..] else { panic!("{part}") };
+    assert!((1..EVENTS / 4).contains(&changed), "{part}");
     let would = place.print(&arguments(&["--dry-run"]));
     assert_eq!(cells(&would, &["device_usage", "duration"]), [0, 0, EVENTS], "{would}");
     assert_eq!(cells(&would, &["device_usage"]), [0, EVENTS, 0, 0], "{would}");
