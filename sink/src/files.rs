@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -206,6 +206,33 @@ pub(crate) fn read(
         .with_batch_size(CHUNK_ROWS)
         .build()
         .map_err(SinkError::parquet(table))
+}
+
+/// Application and version of each transaction in a checkpoint; none if it is not written as they are known.
+pub(crate) fn transactions(
+    table: &str,
+    checkpoint: File,
+) -> Result<Option<Vec<(String, u64)>>, SinkError> {
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(checkpoint).map_err(SinkError::parquet(table))?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), ["txn.appId", "txn.version"]);
+    let reader = builder.with_projection(mask).build().map_err(SinkError::parquet(table))?;
+    let mut found = Vec::new();
+    for rows in reader {
+        let rows = rows.map_err(SinkError::arrow(table))?;
+        let moved = rows.column_by_name("txn").and_then(|moved| moved.as_struct_opt());
+        let Some(moved) = moved else { return Ok(None) };
+        let names = moved.column_by_name("appId").and_then(|names| names.as_string_opt::<i32>());
+        let versions = moved.column_by_name("version");
+        let versions = versions.and_then(|versions| versions.as_primitive_opt::<Int64Type>());
+        let (Some(names), Some(versions)) = (names, versions) else { return Ok(None) };
+        for (row, name) in names.iter().enumerate() {
+            let Some(name) = name.filter(|_| moved.is_valid(row)) else { continue };
+            let Ok(version) = u64::try_from(versions.value(row)) else { return Ok(None) };
+            found.push((name.to_owned(), version));
+        }
+    }
+    Ok(Some(found))
 }
 
 /// The batch with exactly the columns of `schema`: those it lacks are null, because the file is older than they are.

@@ -7,10 +7,27 @@
 //!
 //! # Exactly once
 //! Delta has no transactions over several tables, so no promise rests on one. A commit to a family's table carries its
-//! rows, a manifest with their counts, and for each partition of the log the position up to which the table is
-//! complete. The ledger commits last, with copies of the manifests and the same positions; it alone says where to
-//! read on ([`Sink::next`]). After a crash between the two, frames come again: a table passes over what it
+//! rows, a manifest with their counts, and for each partition the position up to which the table is complete, under
+//! `<stream>/<partition>`. The ledger commits last, with copies of the manifests and the same positions; it alone says where
+//! to read on ([`Sink::next`]). After a crash between the two, frames come again: a table passes over what it
 //! holds, and the ledger takes the missing counts from the table's manifests when the sink is opened.
+//!
+//! # Many writers
+//! A store has several [`Stream`]s, and several processes may each write some partitions of them ([`Own`]) into the same
+//! tables. Each names all partitions of its own in every commit, so that Delta refuses what it commits once another
+//! opened one of them: opening commits to each table and to the ledger first, without rows, and only then reads
+//! positions. What an earlier writer of the partition did before is found and counted, what it does after
+//! is refused ([`SinkError::Fenced`]), whichever families the two write. What others do to the tables otherwise is no reason
+//! to refuse a commit: it is tried again from there.
+//!
+//! One of them is the maintainer. It alone removes, erases and arranges rows, which names an application of its own. It
+//! leaves log entries for an hour, and until the ledger has their counts: a commit is checked against the entries since it
+//! was prepared, so that an hour is also the longest that a writer may stand still and go on; files that no commit
+//! named are left for a day.
+//!
+//! Each writer's dedupe index holds the keys of its own partitions (and of imports), since a duplicate is one within a
+//! partition. Who takes over a partition reads the keys of the whole table once: a group whose members keep most of their
+//! partitions when it changes is worth having.
 //!
 //! # What it does not know
 //! Where frames come from, how they are sealed, what a statistic is, and what time it is: time comes in with each

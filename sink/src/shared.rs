@@ -22,6 +22,12 @@ pub(crate) fn maintenance() -> (String, u64) {
     (MAINTAINER.to_owned(), 1)
 }
 
+/// All positions of a version of a table, by application.
+pub(crate) struct Checkpoint {
+    pub(crate) version: u64,
+    pub(crate) positions: Vec<(String, u64)>,
+}
+
 /// What a commit says beside its files.
 pub(crate) struct Said {
     pub(crate) version: u64,
@@ -105,53 +111,58 @@ impl Table {
     }
 }
 
-/// Positions of a table by application, as far as they were asked for or are in the log's entries: the table format
-/// itself finds but one at a time, and reads the whole log for each.
+/// Positions of a table by application: the table format itself finds but one at a time, and reads the whole log for each.
 #[derive(Default)]
 pub(crate) struct Positions {
     /// The version that they are of.
     version: Option<u64>,
+    /// Whether these are all.
+    whole: bool,
     known: BTreeMap<String, Option<u64>>,
 }
 
 impl Positions {
     /// Takes in what came up to the table's version, and finds those that are `wanted`.
     pub(crate) async fn read(&mut self, table: &Table, wanted: &[String]) -> Result<(), SinkError> {
-        let mut found = BTreeMap::<String, Option<u64>>::new();
-        let mut version = Some(table.version());
-        let mut whole = false;
-        while let Some(at) = version {
-            if self.version == Some(at) {
-                whole = true;
-                break;
-            }
-            let Some(entry) = table.entry(at).await? else { break };
-            for (name, next) in positions(&entry) {
-                // Newest first.
-                found.entry(name.to_owned()).or_insert(Some(next));
-            }
-            whole = at == 0;
-            version = at.checked_sub(1);
-            if whole {
-                break;
-            }
+        if !self.go_on(table).await? {
+            self.begin(table).await?;
         }
-        if self.version.is_none() || !whole {
-            // Entries in between are gone: what was known may have moved in them.
-            self.known.clear();
-        }
-        let from_beginning = whole && self.version.is_none();
-        self.known.extend(found);
         for name in wanted {
-            if !self.known.contains_key(name) {
-                let next = match from_beginning {
-                    true => None,
-                    false => table.position(name).await?,
-                };
-                self.known.insert(name.clone(), next);
+            if !self.whole && !self.known.contains_key(name) {
+                self.known.insert(name.clone(), table.position(name).await?);
             }
         }
-        self.version = Some(table.version());
+        Ok(())
+    }
+
+    /// Reads what came since; not if it cannot be told any more.
+    async fn go_on(&mut self, table: &Table) -> Result<bool, SinkError> {
+        let Some(version) = self.version else { return Ok(false) };
+        for version in version + 1..=table.version() {
+            let Some(entry) = table.entry(version).await? else { return Ok(false) };
+            let moved = positions(&entry).map(|(name, next)| (name.to_owned(), Some(next)));
+            self.known.extend(moved);
+            self.version = Some(version);
+        }
+        Ok(true)
+    }
+
+    /// Reads backwards, to the beginning or the checkpoint.
+    async fn begin(&mut self, table: &Table) -> Result<(), SinkError> {
+        let version = table.version();
+        let checkpoint = table.checkpointed()?.filter(|it| it.version <= version);
+        (self.known, self.version, self.whole) = (BTreeMap::new(), Some(version), false);
+        let begin = checkpoint.as_ref().map_or(0, |it| it.version + 1);
+        for version in (begin..=version).rev() {
+            let Some(entry) = table.entry(version).await? else { return Ok(()) };
+            for (name, next) in positions(&entry) {
+                self.known.entry(name.to_owned()).or_insert(Some(next));
+            }
+        }
+        for (name, next) in checkpoint.into_iter().flat_map(|it| it.positions) {
+            self.known.entry(name).or_insert(Some(next));
+        }
+        self.whole = true;
         Ok(())
     }
 

@@ -9,7 +9,6 @@ use arrow::datatypes::Int32Type;
 use schemas::time::HOUR_MS;
 use schemas::{Millis, Package, Tally, columns};
 
-use crate::SinkConfig;
 use crate::dedupe::{Index, PENDING_BYTES, Place, Reflected};
 use crate::error::SinkError;
 use crate::files::{self, DataFile, Shape};
@@ -21,6 +20,7 @@ use crate::rewrite::REWRITE;
 use crate::shared::maintenance;
 use crate::table::{Change, Home, Table};
 use crate::writer::Writers;
+use crate::{IMPORT, SinkConfig};
 
 /// Writes its own partitions of some streams into the tables below one root. One at a time for each folder of an index,
 /// which is locked while it is open.
@@ -105,7 +105,9 @@ impl Sink {
         let share = Share::new(streams, own)?;
         std::fs::create_dir_all(&config.index).map_err(SinkError::io("create", &config.index))?;
         // First, because it is locked: from here on no other sink works with it.
-        let own = (!share.is_sole()).then(|| share.own().clone());
+        // What was imported is looked up too: it may come through the log once more.
+        let kept = || share.own().iter().copied().chain([IMPORT]).collect();
+        let own = (!share.is_sole() && !share.own().contains(&IMPORT)).then(kept);
         let index = Index::open(&config.index, &package, own)?;
         files::empty_staging(&config.staging)?;
         let log_id = share.log().map(|log| log.id.clone()).unwrap_or_default();

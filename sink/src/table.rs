@@ -24,6 +24,7 @@ use storage::Root;
 use crate::error::SinkError;
 use crate::files::{self, DataFile, Label, day_text};
 use crate::manifest::Manifest;
+use crate::shared::Checkpoint;
 
 /// Under this name a manifest lies in `commitInfo`.
 const MANIFEST: &str = "quorate";
@@ -422,6 +423,28 @@ impl Table {
         lines.map(Some).map_err(|_| SinkError::damaged(&self.name, "a log entry"))
     }
 
+    /// The version of the newest checkpoint, and all positions in it; none if there is no such checkpoint, or it is not as
+    /// this crate writes them.
+    pub(crate) fn checkpointed(&self) -> Result<Option<Checkpoint>, SinkError> {
+        let hint = "_delta_log/_last_checkpoint";
+        if !self.root.exists(hint).map_err(SinkError::io("read", self.place(hint)))? {
+            return Ok(None);
+        }
+        let found = self.root.read(hint).map_err(SinkError::io("read", self.place(hint)))?;
+        let found = serde_json::from_slice::<Value>(&found).ok();
+        let Some(version) = found.and_then(|found| found.get("version")?.as_u64()) else {
+            return Ok(None);
+        };
+        let name = format!("_delta_log/{version:020}.checkpoint.parquet");
+        if !self.root.exists(&name).map_err(SinkError::io("read", self.place(&name)))? {
+            return Ok(None);
+        }
+        let file = self.root.open(&name, &self.staging);
+        let file = file.map_err(SinkError::io("read", self.place(&name)))?;
+        let positions = files::transactions(&self.name, file)?;
+        Ok(positions.map(|positions| Checkpoint { version, positions }))
+    }
+
     /// The manifest in a log entry.
     pub(crate) fn manifest(&self, entry: &[Value]) -> Result<Option<Manifest>, SinkError> {
         let manifest = entry.iter().find_map(|line| line.get("commitInfo")?.get(MANIFEST));
@@ -522,8 +545,13 @@ impl Table {
             let old = since.is_none_or(|since| found.modified_ms < since.0);
             let goes = !kept.contains(&name) && (old || removed.contains(&name));
             if !other && name.ends_with(".parquet") && goes {
-                self.root.delete(&name).map_err(SinkError::io("remove", self.place(&name)))?;
-                swept += 1;
+                match self.root.delete(&name) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    deleted => {
+                        deleted.map_err(SinkError::io("remove", self.place(&name)))?;
+                        swept += 1;
+                    }
+                }
             }
         }
         if since.is_none() {

@@ -16,7 +16,7 @@ const COLUMNS: [&str; 5] =
     [columns::EVENT_KEY, columns::CLOCK, columns::PARTITION, columns::POSITION, columns::ROW];
 
 /// How often the maintainer may replace files that are about to be read.
-const ATTEMPTS: usize = 20;
+const ATTEMPTS_MAX: usize = 20;
 
 /// How keys came into the index, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,18 +52,23 @@ impl Index {
         table: &mut Table,
         own: &[(String, u64)],
     ) -> Result<CaughtUp, SinkError> {
-        for _ in 0..ATTEMPTS {
+        let mut attempts = 1;
+        loop {
             match self.take_in_all(package, family, table).await {
-                // The maintainer put another file in its place.
-                Err(SinkError::Io { source, .. })
-                    if self.own.is_some() && source.kind() == std::io::ErrorKind::NotFound =>
+                // Perhaps the maintainer put another file in its place.
+                Err(SinkError::Io { doing, path, source })
+                    if source.kind() == std::io::ErrorKind::NotFound =>
                 {
+                    let before = table.version();
                     table.advance(own).await?;
+                    attempts += 1;
+                    if table.version() == before || attempts > ATTEMPTS_MAX {
+                        return Err(SinkError::Io { doing, path, source });
+                    }
                 }
                 done => return done,
             }
         }
-        Err(SinkError::Busy { table: table.name().to_string() })
     }
 
     async fn take_in_all(

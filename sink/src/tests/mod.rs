@@ -9,6 +9,7 @@ mod privacy;
 mod recovery;
 mod replay;
 mod volume;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
