@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anonymizer::{Gate, Identifier, Subject};
+use anonymizer::{Gate, Identifier, KeyRing, Subject};
 use arrow::array::AsArray;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -190,8 +190,9 @@ impl Stored {
     fn open(place: &Place) -> Self {
         let config = Config::load(Some(&place.home().join("quorate.toml"))).unwrap();
         let package = store::package(config.policy.as_deref()).unwrap();
-        let ring = store::key_ring(&config, &store::system_clock()).unwrap();
-        let gate = Gate::new(package, ring, config.archive_dir()).unwrap();
+        let (dir, key) = (config.keyring.folder().unwrap(), &config.keyring.key_encryption_key);
+        let ring = KeyRing::open(dir, key, &config.key_ledger(), &store::system_clock()).unwrap();
+        let gate = Gate::new(package, Arc::new(ring), config.archive_dir()).unwrap();
         Self { place: place.root().to_owned(), config, gate }
     }
 

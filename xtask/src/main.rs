@@ -44,6 +44,8 @@ usage: cargo xtask COMMAND
   soak [--kills N] [--seed N]
                      the service killed at 2,000 seeded moments and compared with what its clients were told; fewer
                      kills of one seed are the first of more
+  soak --kafka [--faults N] [--seed N]
+                     500 seeded faults of brokers, nodes and wires that overlap, and the same comparison
   bench [OPTION…]    the pipeline against the reference program; `cargo xtask bench --help`
   python             makes target/python with what the tests use of Python
   kafka fetch        Apache Kafka below target/tools, from Maven Central

@@ -5,6 +5,7 @@
 
 mod child;
 mod load;
+mod machines;
 mod moments;
 mod oracle;
 mod schedule;
@@ -122,6 +123,19 @@ fn endure(seed: u64, kills: usize) -> Tally {
     endured.tally()
 }
 
+/// Declares what the clients of [`load`] send, with a number in every event.
+fn declare(place: &Place) {
+    let policy = place.home().join("policy");
+    std::fs::remove_dir_all(&policy).expect("init made it");
+    std::fs::create_dir(&policy).expect("the folder can be written");
+    for (name, text) in POLICY {
+        std::fs::write(policy.join(name), text).expect("the folder can be written");
+    }
+    std::fs::write(place.home().join("regexes.yaml"), include_str!("regexes.yaml"))
+        .expect("the folder can be written");
+    place.configure("resolve", "user_agents", "regexes.yaml");
+}
+
 /// A place in the middle of its rounds.
 struct Endured {
     place: Place,
@@ -135,16 +149,8 @@ struct Endured {
 impl Endured {
     fn new() -> Self {
         let place = Place::new();
-        let policy = place.home().join("policy");
-        std::fs::remove_dir_all(&policy).expect("init made it");
-        std::fs::create_dir(&policy).expect("the folder can be written");
-        for (name, text) in POLICY {
-            std::fs::write(policy.join(name), text).expect("the folder can be written");
-        }
-        std::fs::write(place.home().join("regexes.yaml"), include_str!("regexes.yaml"))
-            .expect("the folder can be written");
+        declare(&place);
         place.configure("operator", "listen", "127.0.0.1:0");
-        place.configure("resolve", "user_agents", "regexes.yaml");
         place.configure("sink", "maintain_every_s", 1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Self {

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use schemas::time::{HOUR_MS, MINUTE_MS};
 
 use super::moments::{LOAD, REPLAY, START, UPKEEP};
+use crate::support::deck::Deck;
 
 /// Rounds between two jumps of the clock: four when all is due, three under load, two at the start, one at a replay, one
 /// at any time.
@@ -52,28 +52,11 @@ pub(super) struct Round {
     pub(super) load: u64,
 }
 
-/// Moments in random order, each once before any comes again.
-struct Deck {
-    moments: &'static [&'static str],
-    rest: Vec<&'static str>,
-}
-
-impl Deck {
-    fn deal(&mut self, random: &mut ChaCha8Rng) -> &'static str {
-        if self.rest.is_empty() {
-            self.rest = self.moments.to_vec();
-            self.rest.shuffle(random);
-        }
-        self.rest.pop().expect("just filled")
-    }
-}
-
 /// The first `kills` rounds of a seed.
 pub(super) fn of(seed: u64, kills: usize) -> Vec<Round> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let deck = |moments| Deck { moments, rest: Vec::new() };
-    let (mut start, mut load, mut upkeep) = (deck(START), deck(LOAD), deck(UPKEEP));
-    let mut replay = deck(REPLAY);
+    let (mut start, mut load, mut upkeep) = (Deck::new(START), Deck::new(LOAD), Deck::new(UPKEEP));
+    let mut replay = Deck::new(REPLAY);
     let mut ahead_ms = 0;
     let mut rounds: Vec<Round> = Vec::new();
     while rounds.len() < kills {
