@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
+#[cfg(feature = "kafka")]
+use crate::commands::kafka;
 use crate::commands::{
     access, import, init, keyring, notice, policy, query, release, replay, run, sql, status,
     subject, try_event, version,
@@ -65,6 +67,10 @@ enum Command {
     /// What keys there are and were.
     #[command(subcommand)]
     Keyring(keyring::KeyringCommand),
+    /// The log in Kafka: its topics, how far workers are behind, frames as they come.
+    #[cfg(feature = "kafka")]
+    #[command(subcommand)]
+    Kafka(kafka::KafkaCommand),
     /// The version, and what this binary was built with.
     Version,
 }
@@ -119,6 +125,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Policy(command) => policy::run(command, cli.config.as_deref()),
         Command::Subject(command) => subject::run(command, config()?).await,
         Command::Keyring(command) => keyring::run(command, &config()?),
+        #[cfg(feature = "kafka")]
+        Command::Kafka(command) => kafka::run(command, config()?).await,
         Command::Version => version::run(),
     }
 }

@@ -3,6 +3,8 @@
 pub mod access;
 pub mod import;
 pub mod init;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod keyring;
 pub mod notice;
 pub mod policy;

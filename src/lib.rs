@@ -11,6 +11,8 @@ pub mod demo;
 mod frames;
 pub mod generate;
 pub mod harden;
+#[cfg(feature = "kafka")]
+pub mod lag;
 pub mod limits;
 pub mod operator;
 pub mod pipeline;

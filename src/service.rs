@@ -135,6 +135,11 @@ impl Service {
             let (gate, server) = (Arc::clone(&store.gate), Arc::clone(server));
             ports.tasks.push(tokio::spawn(suspend_while_stale(gate, server)));
         }
+        #[cfg(feature = "kafka")]
+        if roles.worker && (config.kafka.is_some() || !config.sources.kafka.is_empty()) {
+            let topics = crate::lag::Topics::open(&config)?;
+            ports.tasks.push(tokio::spawn(crate::lag::watch(topics, Arc::clone(&store.clock))));
+        }
         if let Some(file) = config.resolve.geo_database {
             ports.tasks.push(tokio::spawn(reload_geo(file, Arc::clone(&store.resolver))));
         }

@@ -95,6 +95,24 @@ pub(super) fn gate(
     Ok(Arc::new(gate.with_suppression(Arc::clone(list))))
 }
 
+/// Gate 1 for who only looks into frames: no key is made for it.
+///
+/// # Errors
+///
+/// If there is no key ring yet, or it cannot be opened.
+#[cfg(feature = "kafka")]
+pub(crate) fn gate_to_look(
+    config: &Config,
+    package: &Arc<Package>,
+    clock: &Clock,
+) -> anyhow::Result<Arc<Gate>> {
+    let ledger = shelf(&config.events_root()?.join("ledger"))?;
+    anyhow::ensure!(ledger.read("keys.jsonl")?.is_some(), "there is no key ring yet");
+    let ring = key_ring(config, Roles::ALL, clock)?;
+    let list = suppression_list(config, Roles::ALL, &ring, package)?;
+    gate(config, package, &ring, &list)
+}
+
 /// Reads what other nodes did, every few seconds until it is dropped: on a thread, which no commit holds up.
 pub(super) struct Refresher {
     _stop: Sender<()>,

@@ -41,7 +41,7 @@ const DEFAULTS: [(&str, &str); 10] = [
     ("linger.ms", "1"),
     ("compression.type", "none"),
     ("queued.min.messages", "256"),
-    ("queued.max.messages.kbytes", "4096"),
+    ("queued.max.messages.kbytes", "2048"),
     ("fetch.message.max.bytes", "1048576"),
     ("fetch.max.bytes", "16777216"),
     ("fetch.wait.max.ms", "100"),
