@@ -4,11 +4,13 @@
 
 mod damage;
 mod others;
+#[cfg(feature = "kafka")]
+mod records;
 pub(crate) mod removal;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,9 +62,16 @@ pub struct Progress {
     seen: Mutex<watch::Seen>,
     /// Frames that could not be read and were passed over since the start.
     lost_frames: AtomicU64,
+    /// Whether the service stops, and what can be left to others or for later should be.
+    stopping: AtomicBool,
 }
 
 impl Progress {
+    /// Says that the service stops.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
     /// For each partition that this process reads the position after the last committed record.
     #[must_use]
     pub fn positions(&self) -> BTreeMap<u16, u64> {
@@ -330,18 +339,34 @@ impl Worker {
 
     /// Reads what the streams hold into open files; commits early when they grow large.
     async fn read(&mut self) -> anyhow::Result<bool> {
-        let mut any = false;
+        let (mut any, mut failed) = (false, None);
         let own: Vec<(u16, u64)> = self.cursors.iter().map(|(p, next)| (*p, *next)).collect();
         for (partition, from) in own {
             let Some(feed) = self.store.streams.of(partition).cloned() else { continue };
-            any |= match &feed.from {
-                Records::Log(log) => self.read_frames(log.as_ref(), partition, from).await?,
+            let read = match &feed.from {
+                Records::Log(log) => self.read_frames(log.as_ref(), partition, from).await,
+                #[cfg(feature = "kafka")]
+                Records::Topic(source) => match self.read_records(source, partition, from).await {
+                    Err(error) if error.downcast_ref::<LogError>().is_some() => {
+                        failed.get_or_insert(error);
+                        Ok(false)
+                    }
+                    read => read,
+                },
             };
+            any |= read?;
             if self.store.tables()?.is_full() {
                 self.commit().await?;
             }
         }
-        Ok(any)
+        match failed {
+            // A topic of others that cannot be read keeps nothing else from being committed.
+            Some(error) if !any => {
+                self.commit().await?;
+                Err(error)
+            }
+            Some(_) | None => Ok(any),
+        }
     }
 
     /// Frames of our log, whose partitions are numbered as the log numbers them.
@@ -493,19 +518,29 @@ impl Worker {
     /// Whatever the log or the tables report; nothing is lost by it.
     pub async fn drain(&mut self) -> anyhow::Result<()> {
         let began = (self.store.clock)();
-        let mut ends = BTreeMap::new();
-        for &partition in self.cursors.keys() {
-            if let Some(feed) = self.store.streams.of(partition) {
-                ends.insert(partition, feed.end(partition).await?);
-            }
-        }
-        while self.backlog(&ends) > 0 {
+        let mut ends = self.ends().await?;
+        let commit_every = Duration::from_secs(self.store.config.sink.commit_every_s);
+        let mut commit_at = Instant::now() + commit_every;
+        while self.backlog(&ends) > 0 && !self.may_leave(&ends) {
             self.progress.backlog_frames.store(self.backlog(&ends), Ordering::Relaxed);
             if !self.read().await? {
                 anyhow::bail!("the log gave no frame before its end");
             }
+            if Instant::now() >= commit_at {
+                // What is far behind does not make everything wait, and is not lost to a crash.
+                self.commit().await?;
+                commit_at = Instant::now() + commit_every;
+            }
+            if self.store.streams.is_shared() && self.store.streams.own() != *self.store.own() {
+                // Who waits for these partitions does not wait for the end.
+                self.rebalance().await?;
+                ends = self.ends().await?;
+            }
         }
         self.commit().await?;
+        if self.backlog(&ends) > 0 {
+            return Ok(());
+        }
         self.progress.backlog_frames.store(0, Ordering::Relaxed);
         let complete = match self.store.owns_all() {
             true => Some(began),
@@ -518,6 +553,34 @@ impl Worker {
             self.progress.set_complete_until(time.plus(-IN_FLIGHT_MS));
         }
         Ok(())
+    }
+
+    /// Whether all that is left before these ends may stay where it is: a service that stops commits what its own log
+    /// holds, and not what other workers take over or topics of others keep.
+    fn may_leave(&self, ends: &BTreeMap<u16, u64>) -> bool {
+        let streams = &self.store.streams;
+        let is_log =
+            |partition: &u16| streams.of(*partition).is_some_and(|feed| !feed.is_of_others());
+        self.progress.stopping.load(Ordering::Relaxed)
+            && (streams.is_shared()
+                || self.backlog(
+                    &ends.iter().filter(|(p, _)| is_log(p)).map(|(p, end)| (*p, *end)).collect(),
+                ) == 0)
+    }
+
+    /// Where each own partition ends now.
+    async fn ends(&self) -> anyhow::Result<BTreeMap<u16, u64>> {
+        let mut ends = BTreeMap::new();
+        for &partition in self.cursors.keys() {
+            let Some(feed) = self.store.streams.of(partition) else { continue };
+            let end = match feed.end(partition).await {
+                // Not reached, wherever it is: reading says why.
+                Err(_) if feed.is_of_others() => self.cursors[&partition].saturating_add(1),
+                end => end?,
+            };
+            ends.insert(partition, end);
+        }
+        Ok(ends)
     }
 
     fn backlog(&self, ends: &BTreeMap<u16, u64>) -> u64 {

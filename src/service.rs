@@ -249,6 +249,7 @@ impl Service {
             drop(task.await);
         }
         let Some((requests, worker)) = self.worker else { return Ok(None) };
+        self.progress.stop();
         drop(requests);
         worker.await.context("the worker panicked").map(Some)
     }

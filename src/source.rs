@@ -4,15 +4,16 @@
 //! position, and a table that holds that passes over the whole of it. So after a crash between two tables no piece may
 //! reach across the position of either ([`Source::read`]'s `until`); then every record counts once in each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anonymizer::{RawBatch, Resolver};
 use anyhow::{Context, bail};
 use ingest::{RecordFormat, RecordReader};
 use schemas::{Millis, Note, Package, Tally};
 use transport::LogError;
-use transport::kafka::{Chunk, KafkaConfig, Membership, Record, TopicReader};
+use transport::kafka::{Chunk, KafkaConfig, Marks, Membership, Record, TopicReader};
 
 use crate::config::{KafkaSource, Properties, Start};
 
@@ -22,6 +23,10 @@ const FIRST: u16 = 1024;
 const PARTITIONS_MAX: u16 = 256;
 /// Bytes of records that are decoded together: some thousands of records, so that gate 1 works on long columns.
 const PIECE_BYTES: usize = 4 << 20;
+/// How often it is asked whether a topic is still the one that was read.
+const SEEN_EVERY: Duration = Duration::from_secs(60);
+/// Brokers forget what nobody commits for days.
+const SET_EVERY: Duration = Duration::from_secs(3600);
 /// Properties that suit many small records; the configured ones go before them.
 const DEFAULTS: [(&str, &str); 2] =
     [("queued.min.messages", "20000"), ("queued.max.messages.kbytes", "16384")];
@@ -38,8 +43,16 @@ pub struct Source {
     reader: TopicReader,
     format: Arc<RecordFormat>,
     decoder: Mutex<RecordReader>,
-    /// Partitions that were never committed, and whose beginning is decided.
-    begun: Mutex<BTreeSet<u16>>,
+    marks: Marks,
+    /// Partitions that are read, and when their marks were seen and set.
+    begun: Mutex<BTreeMap<u16, Marked>>,
+}
+
+/// The mark of a partition.
+#[derive(Clone, Copy)]
+struct Marked {
+    seen: Instant,
+    set: Instant,
 }
 
 /// What some records of a partition became.
@@ -99,6 +112,8 @@ impl Source {
         if partitions > PARTITIONS_MAX {
             bail!("{}: a topic may have {PARTITIONS_MAX} partitions, not {partitions}", told());
         }
+        let marks = Marks::new(&client, &format!("{}.mark", config.group), &config.topic);
+        let marks = marks.with_context(told)?;
         let decoder = Mutex::new(RecordReader::new(Arc::clone(&format), Arc::clone(resolver)));
         let (topic, group) = (config.topic.clone(), config.group.clone());
         let (first, begun) = (first(slot)?, Mutex::default());
@@ -114,26 +129,16 @@ impl Source {
             reader,
             format,
             decoder,
+            marks,
             begun,
         })
     }
 
-    /// The stream's id, as tables know it.
+    /// As tables know it.
     #[must_use]
-    pub fn id(&self) -> String {
-        format!("source/{}", self.name)
-    }
-
-    /// The number of its first partition in rows.
-    #[must_use]
-    pub fn first(&self) -> u16 {
-        self.first
-    }
-
-    /// How many partitions it had when it was opened.
-    #[must_use]
-    pub fn partitions(&self) -> u16 {
-        self.partitions
+    pub fn stream(&self) -> sink::Stream {
+        let id = format!("source/{}", self.name);
+        sink::Stream { id, first: self.first, partitions: self.partitions }
     }
 
     /// The topic.
@@ -161,6 +166,21 @@ impl Source {
         self.reader.end(self.own(partition)).await
     }
 
+    /// Tells the group how far partitions are committed, while it has no members.
+    pub fn note_committed(&self, next: &[(u16, u64)]) {
+        let own = next.iter().filter_map(|(partition, next)| {
+            let own = partition.checked_sub(self.first)?;
+            (own < self.partitions).then_some((own, *next))
+        });
+        self.reader.note_committed(&own.collect::<Vec<_>>());
+    }
+
+    /// Another process reads this partition from now on.
+    pub fn release(&self, partition: u16) {
+        self.reader.release(self.own(partition));
+        self.begun().remove(&self.own(partition));
+    }
+
     /// Returns when there may be more to read; for one reader.
     pub async fn appended(&self) {
         self.reader.appended().await;
@@ -179,16 +199,8 @@ impl Source {
         now: Millis,
     ) -> anyhow::Result<Piece> {
         let own = self.own(partition);
-        if from == 0 && !self.has_begun(partition) {
-            let begin = match self.start {
-                Start::Earliest => self.reader.low(own).await?,
-                Start::Latest => self.reader.end(own).await?,
-            };
-            self.begun().insert(partition);
-            if begin > 0 {
-                tracing::info!(source = self.name, partition = own, position = begin, "begins");
-                return Ok(Piece { next: begin, parts: Vec::new(), lost: 0 });
-            }
+        if let Some(begin) = self.check(own, from).await? {
+            return Ok(Piece { next: begin, parts: Vec::new(), lost: 0 });
         }
         match self.reader.read(own, from, PIECE_BYTES).await {
             Ok(chunk) => self.piece(chunk, until, now),
@@ -208,11 +220,7 @@ impl Source {
     }
 
     fn piece(&self, chunk: Chunk, until: Option<u64>, now: Millis) -> anyhow::Result<Piece> {
-        let Chunk { mut records, mut next } = chunk;
-        if let Some(until) = until.filter(|until| *until < next) {
-            records.retain(|record| record.position < until);
-            next = until;
-        }
+        let Chunk { records, next } = cut(chunk, until);
         let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
         let parts = decode(&mut decoder, &records, now);
         if parts.is_err() {
@@ -227,11 +235,56 @@ impl Source {
         partition.saturating_sub(self.first)
     }
 
-    fn has_begun(&self, partition: u16) -> bool {
-        self.begun().contains(&partition)
+    /// Makes sure, once and then now and then, that the partition is the one that was read before; of one that never was,
+    /// gives where it begins if that is not its first position.
+    async fn check(&self, own: u16, from: u64) -> anyhow::Result<Option<u64>> {
+        let now = Instant::now();
+        let known = self.begun().get(&own).copied();
+        if known.is_some_and(|known| now.duration_since(known.seen) < SEEN_EVERY) {
+            return Ok(None);
+        }
+        if known.is_none() && from == 0 {
+            let first = match self.start {
+                Start::Earliest => self.reader.low(own).await?,
+                Start::Latest => self.reader.end(own).await?,
+            };
+            // Before anything is committed: who has read something without a mark reads another topic.
+            self.marks.set(own, first).await?;
+            tracing::info!(source = self.name, partition = own, position = first, "begins");
+            self.begun().insert(own, Marked { seen: now, set: now });
+            return Ok(Some(first).filter(|first| *first > 0));
+        }
+        if !self.marks.is_set(own).await? {
+            return Err(self.is_another(own).into());
+        }
+        let set = known.map(|known| known.set);
+        let set = match set.filter(|set| now.duration_since(*set) < SET_EVERY) {
+            Some(set) => set,
+            None => {
+                self.marks.set(own, from).await?;
+                now
+            }
+        };
+        self.begun().insert(own, Marked { seen: now, set });
+        Ok(None)
     }
 
-    fn begun(&self) -> std::sync::MutexGuard<'_, BTreeSet<u16>> {
+    fn is_another(&self, own: u16) -> LogError {
+        let group = &self.group;
+        LogError::Topic {
+            topic: self.topic.clone(),
+            problem: format!(
+                "partition {own} does not have the mark of group {group}.mark: it was deleted and made again, or nobody \
+                 read it for so long that Kafka forgot"
+            ),
+            remedy: format!(
+                "for a new topic give this [[sources.kafka]] another name; for the same one set any offset of group \
+                 {group}.mark, for instance with kafka-consumer-groups.sh --reset-offsets"
+            ),
+        }
+    }
+
+    fn begun(&self) -> std::sync::MutexGuard<'_, BTreeMap<u16, Marked>> {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -264,6 +317,15 @@ impl Source {
         }
         Ok(found)
     }
+}
+
+/// What of a chunk lies before `until`.
+fn cut(mut chunk: Chunk, until: Option<u64>) -> Chunk {
+    if let Some(until) = until.filter(|until| *until < chunk.next) {
+        chunk.records.retain(|record| record.position < until);
+        chunk.next = until;
+    }
+    chunk
 }
 
 /// Number of the first partition of the source with this slot.
@@ -316,4 +378,40 @@ pub fn lost(count: u64) -> Tally {
     let mut tally = Tally::default();
     tally.note(Note::LostFrames, count);
     tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(positions: &[u64], next: u64) -> Chunk {
+        let record = |position: &u64| Record {
+            position: *position,
+            timestamp_ms: None,
+            key: None,
+            payload: None,
+        };
+        Chunk { records: positions.iter().map(record).collect(), next }
+    }
+
+    #[test]
+    fn no_piece_reaches_across_the_position_of_a_table() {
+        let left = |until: Option<u64>| {
+            let Chunk { records, next } = cut(chunk(&[3, 4, 7, 8], 12), until);
+            (records.iter().map(|record| record.position).collect::<Vec<_>>(), next)
+        };
+        assert_eq!(left(None), (vec![3, 4, 7, 8], 12));
+        assert_eq!(left(Some(12)), (vec![3, 4, 7, 8], 12));
+        assert_eq!(left(Some(7)), (vec![3, 4], 7));
+        assert_eq!(left(Some(6)), (vec![3, 4], 6), "a gap may be the end");
+        assert_eq!(left(Some(20)), (vec![3, 4, 7, 8], 12));
+    }
+
+    #[test]
+    fn every_source_has_numbers_of_its_own() {
+        assert_eq!((first(0).unwrap(), first(1).unwrap()), (1024, 1280));
+        let last = (0..u16::MAX).take_while(|slot| first(*slot).is_ok()).last().unwrap();
+        assert!(first(last).unwrap().checked_add(PARTITIONS_MAX).is_some());
+        assert!(first(last + 1).is_err() && first(u16::MAX).is_err());
+    }
 }

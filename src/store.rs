@@ -245,10 +245,12 @@ impl Store {
             config.releases_dir(),
         )
         .with_memory(RELEASE_BYTES, Some(fresh_spill(&config.spill_dir())?));
-        let feeds = match log.partitions() {
-            0 => Vec::new(),
-            _ => vec![Feed::log(Arc::clone(&log))],
-        };
+        let resolver = Arc::new(resolver);
+        // A log without partitions too: it keeps the place of one that may come.
+        let mut feeds = vec![Feed::log(Arc::clone(&log))];
+        if roles.worker {
+            feeds.extend(kafka::sources(&config, &package, &resolver).await?);
+        }
         Ok(Self {
             config,
             roles,
@@ -256,7 +258,7 @@ impl Store {
             time,
             package,
             ring,
-            resolver: Arc::new(resolver),
+            resolver,
             gate,
             requests: Arc::new(requests),
             log,
@@ -375,8 +377,11 @@ impl Store {
         let package = Arc::clone(&self.package);
         let sink = Sink::open(config, package, &self.streams.streams(), &self.own).await?;
         for &partition in &self.own.partitions {
-            if let Some(feed) = self.streams.of(partition) {
-                sink.resume(partition, feed.end(partition).await?)?;
+            let Some(feed) = self.streams.of(partition) else { continue };
+            match feed.end(partition).await {
+                // It is known by its marks too, once it can be reached.
+                Err(_) if feed.is_of_others() => {}
+                end => drop(sink.resume(partition, end?)?),
             }
         }
         self.sink = Some(sink);

@@ -9,6 +9,9 @@ use sink::{Own, Stream};
 use transport::{Log, LogError, Partition};
 
 #[cfg(feature = "kafka")]
+use crate::source::Source;
+
+#[cfg(feature = "kafka")]
 pub(crate) mod group;
 mod none;
 
@@ -28,6 +31,9 @@ pub struct Feed {
 pub enum Records {
     /// Sealed frames in our log.
     Log(Arc<dyn Log>),
+    /// JSON in a topic of others.
+    #[cfg(feature = "kafka")]
+    Topic(Arc<Source>),
 }
 
 impl Feed {
@@ -36,6 +42,19 @@ impl Feed {
     pub fn log(log: Arc<dyn Log>) -> Self {
         let stream = Stream::log(log.id().to_string(), log.partitions());
         Self { stream, from: Records::Log(log) }
+    }
+
+    /// A topic of others.
+    #[cfg(feature = "kafka")]
+    #[must_use]
+    pub fn topic(source: Arc<Source>) -> Self {
+        Self { stream: source.stream(), from: Records::Topic(source) }
+    }
+
+    /// Whether somebody else writes it, so that it can be away or another one while all of ours is well.
+    #[must_use]
+    pub fn is_of_others(&self) -> bool {
+        !matches!(self.from, Records::Log(_))
     }
 
     /// Its partitions.
@@ -53,6 +72,8 @@ impl Feed {
         let own = Partition(partition - self.stream.first);
         match &self.from {
             Records::Log(log) => Ok(log.end(own).await?.0),
+            #[cfg(feature = "kafka")]
+            Records::Topic(source) => source.end(partition).await,
         }
     }
 
@@ -60,6 +81,17 @@ impl Feed {
     pub fn release(&self, partition: u16) {
         match &self.from {
             Records::Log(log) => log.release(Partition(partition - self.stream.first)),
+            #[cfg(feature = "kafka")]
+            Records::Topic(source) => source.release(partition),
+        }
+    }
+
+    /// Tells the brokers of a topic of others how far it is committed; nothing depends on it.
+    fn note_committed(&self, next: &[(u16, u64)]) {
+        match &self.from {
+            Records::Log(_) => {}
+            #[cfg(feature = "kafka")]
+            Records::Topic(source) => source.note_committed(next),
         }
     }
 
@@ -67,6 +99,8 @@ impl Feed {
     pub async fn appended(&self) {
         match &self.from {
             Records::Log(log) => log.appended().await,
+            #[cfg(feature = "kafka")]
+            Records::Topic(source) => source.appended().await,
         }
     }
 }
@@ -91,7 +125,7 @@ pub trait Member: Send + Sync {
     /// Lets go of what is wanted back: it was committed, or is void.
     fn release(&self);
 
-    /// Tells others how far partitions are committed; nothing depends on it.
+    /// Tells others how far partitions are committed, of those that are this stream's; nothing depends on it.
     fn note_committed(&self, next: &[(u16, u64)]);
 }
 
@@ -99,7 +133,7 @@ pub trait Member: Send + Sync {
 #[derive(Default)]
 pub struct Streams {
     feeds: Vec<Feed>,
-    /// One for each stream that is shared with others; none if nothing is.
+    /// One for each stream with partitions, if they are shared with others; none if nothing is.
     members: Vec<Box<dyn Member>>,
 }
 
@@ -142,12 +176,12 @@ impl Streams {
         !self.members.is_empty()
     }
 
-    /// What the groups give this process. Who has the lowest partition of the first stream looks after the tables.
+    /// What the groups give this process. Who has the lowest partition looks after the tables.
     #[must_use]
     pub fn own(&self) -> Own {
         let shares = self.members.iter().map(|member| member.share());
         let own: BTreeSet<u16> = shares.flat_map(|share| &share.owned - &share.revoking).collect();
-        let first = self.feeds.first().and_then(|feed| feed.partitions().next());
+        let first = self.feeds.iter().flat_map(Feed::partitions).next();
         let maintainer = first.is_some_and(|first| own.contains(&first));
         Own::shared(own, maintainer)
     }
@@ -167,9 +201,10 @@ impl Streams {
 
     /// Tells the groups how far partitions are committed.
     pub fn note_committed(&self, next: &[(u16, u64)]) {
-        for (feed, member) in self.feeds.iter().zip(&self.members) {
-            let own = |(partition, _): &&(u16, u64)| feed.partitions().any(|own| own == *partition);
-            member.note_committed(&next.iter().filter(own).copied().collect::<Vec<_>>());
+        self.members.iter().for_each(|member| member.note_committed(next));
+        if self.members.is_empty() {
+            // Nobody shares a topic of others: its group has no members, and lag is watched in it all the same.
+            self.feeds.iter().for_each(|feed| feed.note_committed(next));
         }
     }
 }

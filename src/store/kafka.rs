@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anonymizer::Resolver;
 use anyhow::Context;
+use schemas::Package;
 use transport::Log;
 use transport::kafka::{KafkaConfig, KafkaLog, Membership};
 
 use crate::config::Config;
 use crate::pipeline::watch::Others;
+use crate::source::Source;
 use crate::store::shared;
 use crate::streams::group::Group;
 use crate::streams::{Feed, Member, Records};
@@ -68,15 +71,36 @@ pub(super) fn others(config: &Config) -> Option<Others> {
     }))
 }
 
-/// Joins the groups of workers, one for each stream.
+/// The topics of others that are configured.
+pub(super) async fn sources(
+    config: &Config,
+    package: &Arc<Package>,
+    resolver: &Arc<Resolver>,
+) -> anyhow::Result<Vec<Feed>> {
+    let common = config.kafka.as_ref().map(|kafka| kafka.properties.clone()).unwrap_or_default();
+    let mut feeds = Vec::new();
+    for source in &config.sources.kafka {
+        let slot = sink::slot(&config.events_root()?, &config.staging_dir(), &source.name).await?;
+        let source = Source::open(source, &common, package, resolver, slot).await?;
+        feeds.push(Feed::topic(Arc::new(source)));
+    }
+    feeds.sort_by_key(|feed| feed.stream.first);
+    Ok(feeds)
+}
+
+/// Joins the groups of workers, one for each stream that has partitions.
 pub(super) fn members(config: &Config, feeds: &[Feed]) -> anyhow::Result<Vec<Box<dyn Member>>> {
     let mut members: Vec<Box<dyn Member>> = Vec::new();
-    for feed in feeds {
-        let Records::Log(_) = &feed.from;
-        let client = client(config)?;
-        let topic = client.topic();
-        let membership = Membership::join(&client, &client.group(), &[&topic], &BTreeMap::new())?;
-        members.push(Box::new(Group::new(membership, topic, feed.stream.first)));
+    for feed in feeds.iter().filter(|feed| feed.stream.partitions > 0) {
+        let (membership, topic) = match &feed.from {
+            Records::Log(_) => {
+                let client = client(config)?;
+                let (group, topic) = (client.group(), client.topic());
+                (Membership::join(&client, &group, &[&topic], &BTreeMap::new())?, topic)
+            }
+            Records::Topic(source) => (source.join()?, source.topic().to_owned()),
+        };
+        members.push(Box::new(Group::new(membership, topic, &feed.stream)));
     }
     Ok(members)
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use anonymizer::Resolver;
 use anyhow::bail;
+use schemas::Package;
 use transport::Log;
 
 use crate::config::Config;
@@ -21,6 +23,14 @@ pub(super) async fn nobody_works(_: &Config) -> anyhow::Result<()> {
 
 pub(super) fn others(_: &Config) -> Option<Others> {
     None
+}
+
+pub(super) async fn sources(
+    _: &Config,
+    _: &Arc<Package>,
+    _: &Arc<Resolver>,
+) -> anyhow::Result<Vec<Feed>> {
+    Ok(Vec::new())
 }
 
 pub(super) fn members(_: &Config, _: &[Feed]) -> anyhow::Result<Vec<Box<dyn Member>>> {

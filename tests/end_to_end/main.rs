@@ -18,3 +18,5 @@ mod planted;
 mod readers;
 mod replay;
 mod support;
+#[cfg(feature = "kafka")]
+mod topics;

@@ -257,7 +257,7 @@ fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Told>, LogError> {
 }
 
 /// Offsets and metadata that the anchor's group has for the topic, by partition; nothing for those it has none for.
-fn committed(
+pub(super) fn committed(
     consumer: &BaseConsumer<Told>,
     topic: &str,
     partitions: u16,
@@ -297,7 +297,7 @@ fn commit(
 }
 
 /// Asks again while the group's coordinator is elsewhere, or not there yet.
-fn patient<T>(ask: impl Fn() -> KafkaResult<T>) -> Result<T, LogError> {
+pub(super) fn patient<T>(ask: impl Fn() -> KafkaResult<T>) -> Result<T, LogError> {
     let deadline = Instant::now() + ANSWER_MAX;
     loop {
         match ask() {

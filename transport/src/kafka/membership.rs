@@ -53,6 +53,8 @@ pub struct Membership {
 struct Released {
     done: Mutex<bool>,
     changed: Condvar,
+    /// Whether the member leaves: nothing of it waits to be committed any more.
+    leaving: AtomicBool,
 }
 
 struct Context {
@@ -152,6 +154,7 @@ impl Membership {
     }
 
     fn stop(&mut self) {
+        self.released.leaving.store(true, Ordering::Release);
         self.stopped.store(true, Ordering::Release);
         self.release();
         if let Some(poller) = self.poller.take()
@@ -182,7 +185,8 @@ impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(list) = rebalance {
             let revoking = owned(list);
-            if !consumer.assignment_lost() && !revoking.is_empty() {
+            let leaving = self.released.leaving.load(Ordering::Acquire);
+            if !consumer.assignment_lost() && !revoking.is_empty() && !leaving {
                 self.wait_for_release(&revoking);
             }
         }

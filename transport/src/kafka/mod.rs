@@ -9,6 +9,7 @@ mod group;
 mod identity;
 mod lag;
 mod log;
+mod mark;
 mod membership;
 mod producer;
 mod reader;
@@ -20,6 +21,7 @@ pub use group::members;
 pub use identity::Adopt;
 pub use lag::committed;
 pub use log::KafkaLog;
+pub use mark::Marks;
 pub use membership::{Assignment, Membership, RELEASE_MAX};
 pub use reader::{Chunk, Record, TopicReader};
 

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
@@ -225,6 +225,24 @@ impl TopicReader {
     /// Returns when something came to a partition that was read before, since the last call returned. For one reader.
     pub async fn appended(&self) {
         self.shared.appended.notified().await;
+    }
+
+    /// Tells the group that this reader is named after how far partitions are read, for tools that show lag; a group with
+    /// members is not told. Nothing depends on it, so a failure is logged by librdkafka and otherwise ignored.
+    pub fn note_committed(&self, next: &[(u16, u64)]) {
+        let mut list = TopicPartitionList::new();
+        for (partition, position) in next {
+            let Ok(offset) = i64::try_from(*position) else { continue };
+            let (topic, partition) = (&self.shared.topic, i32::from(*partition));
+            if list.add_partition_offset(topic, partition, Offset::Offset(offset)).is_err() {
+                return;
+            }
+        }
+        if list.count() > 0
+            && let Err(error) = self.shared.consumer.commit(&list, CommitMode::Async)
+        {
+            tracing::debug!("positions were not told to the group: {error}");
+        }
     }
 
     /// Fetches no more of `partition`, and forgets what was fetched ahead.
