@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
 
 use deltalake::DeltaTable;
 use deltalake::kernel::LogicalFileView;
 use futures::TryStreamExt;
 use schemas::columns::DAY;
 use schemas::time::Millis;
+use storage::Root;
 
 use crate::Error;
 use crate::period::Period;
@@ -97,7 +97,7 @@ impl Days {
 /// [`Error::Changed`], or [`Error::Store`].
 pub(crate) async fn whole(
     events: &DeltaTable,
-    dir: &Path,
+    root: &Root,
     name: &str,
     days: &BTreeSet<i32>,
 ) -> Result<(), Error> {
@@ -106,11 +106,11 @@ pub(crate) async fn whole(
     let log = events.log_store();
     let mut files = snapshot.snapshot().file_views(log.as_ref(), None);
     while let Some(file) = files.try_next().await.map_err(&store)? {
-        let path = dir.join(file.path().as_ref() as &str);
+        let path: &str = &file.path();
         let needed = day_of(&file).is_none_or(|day| days.contains(&day));
         // One that cannot be read at all is found when its rows are.
-        if needed && storage::is_whole(&path).is_ok_and(|whole| !whole) {
-            return Err(Error::Changed { path });
+        if needed && root.is_whole(path).await.is_ok_and(|whole| !whole) {
+            return Err(Error::Changed { path: format!("{root}/{path}").into() });
         }
     }
     Ok(())

@@ -1,7 +1,6 @@
 //! `ledger/releases`: what was released, once for each statistic and period; appended to and never changed. A period that
 //! was computed again has another line for each time, of which the last one stands.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -18,6 +17,7 @@ use datafusion::prelude::SessionContext;
 use deltalake::DeltaTable;
 use schemas::columns::timestamp;
 use schemas::time::Millis;
+use storage::Root;
 
 use crate::period::Period;
 use crate::statistic::{PERIOD_END, PERIOD_START, POLICY_VERSION, RELEASED_AT, REVISED_AT};
@@ -71,7 +71,10 @@ fn schema() -> SchemaRef {
 /// # Errors
 ///
 /// [`Error::Store`], or [`Error::Column`] for a ledger of another build.
-pub async fn releases(root: &Path, statistic: Option<&str>) -> Result<Vec<Release>, Error> {
+pub async fn releases(
+    root: impl Into<Root>,
+    statistic: Option<&str>,
+) -> Result<Vec<Release>, Error> {
     match table::open(root, RELEASES).await? {
         Some(ledger) => read(&ledger, statistic).await,
         None => Ok(Vec::new()),
@@ -79,20 +82,21 @@ pub async fn releases(root: &Path, statistic: Option<&str>) -> Result<Vec<Releas
 }
 
 /// Number of the last commit to the ledger; none before the first. Reads names of files and nothing else: while it stays
-/// the same, so does what [`releases`] gives.
+/// the same, so does what [`releases`] gives. `known` is one that there was, if any: then no more than what came since is looked
+/// for.
 ///
 /// # Errors
 ///
 /// [`Error::Folder`].
-pub fn last_commit(root: &Path) -> Result<Option<u64>, Error> {
-    table::last_commit(root, RELEASES)
+pub async fn last_commit(root: &Root, known: Option<u64>) -> Result<Option<u64>, Error> {
+    table::last_commit(root, RELEASES, known).await
 }
 
 /// The ledger as one releaser saw it last: what others append meanwhile makes its own next append fail.
 pub(crate) struct Ledger(DeltaTable);
 
 impl Ledger {
-    pub(crate) async fn open(root: &Path) -> Result<Self, Error> {
+    pub(crate) async fn open(root: &Root) -> Result<Self, Error> {
         Ok(Self(table::open_or_create(root, RELEASES, &schema()).await?))
     }
 
@@ -260,7 +264,7 @@ mod tests {
     #[tokio::test]
     async fn lines_come_back_as_they_were() {
         let folder = tempfile::tempdir().unwrap();
-        let mut ledger = Ledger::open(folder.path()).await.unwrap();
+        let mut ledger = Ledger::open(&folder.path().into()).await.unwrap();
         ledger.record(&[line("b"), line("a")]).await.unwrap();
         ledger.record(&[line("c")]).await.unwrap();
         assert_eq!(ledger.releases().await.unwrap(), [line("a"), line("b"), line("c")]);
@@ -270,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn of_a_revised_period_the_last_line_stands() {
         let folder = tempfile::tempdir().unwrap();
-        let mut ledger = Ledger::open(folder.path()).await.unwrap();
+        let mut ledger = Ledger::open(&folder.path().into()).await.unwrap();
         let again = |at| Release { groups: 9, revised_at: Some(Millis(at)), ..line("a") };
         ledger.record(&[line("a"), line("b")]).await.unwrap();
         ledger.record(&[again(5)]).await.unwrap();
@@ -283,7 +287,7 @@ mod tests {
     async fn each_commit_has_another_number() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(last_commit(folder.path()).unwrap(), None);
-        let mut ledger = Ledger::open(folder.path()).await.unwrap();
+        let mut ledger = Ledger::open(&folder.path().into()).await.unwrap();
         let made = last_commit(folder.path()).unwrap().unwrap();
         ledger.record(&[line("a")]).await.unwrap();
         let first = last_commit(folder.path()).unwrap().unwrap();
@@ -294,8 +298,8 @@ mod tests {
     #[tokio::test]
     async fn who_has_not_seen_the_last_line_cannot_append() {
         let folder = tempfile::tempdir().unwrap();
-        let mut one = Ledger::open(folder.path()).await.unwrap();
-        let mut other = Ledger::open(folder.path()).await.unwrap();
+        let mut one = Ledger::open(&folder.path().into()).await.unwrap();
+        let mut other = Ledger::open(&folder.path().into()).await.unwrap();
         one.record(&[line("a")]).await.unwrap();
         let refused = other.record(&[line("a")]).await;
         assert!(matches!(refused, Err(Error::Fenced { .. })), "{refused:?}");

@@ -26,6 +26,7 @@ use deltalake::DeltaTable;
 use schemas::columns::timestamp;
 use schemas::model::{Package, Statistic};
 use schemas::time::Millis;
+use storage::Root;
 
 use crate::compute::{HELD_ROWS_MAX, Outcome, compute};
 use crate::days::{Days, whole};
@@ -74,9 +75,9 @@ pub struct Closing {
 /// Gate 2 at work: releases what the package declares from the events tables under one root.
 pub struct Disclosure {
     pub(crate) package: Arc<Package>,
-    pub(crate) events_root: PathBuf,
-    pub(crate) statistics_root: PathBuf,
-    pub(crate) ledger_root: PathBuf,
+    pub(crate) events_root: Root,
+    pub(crate) statistics_root: Root,
+    pub(crate) ledger_root: Root,
     memory_bytes: usize,
     spill: Option<PathBuf>,
     /// Periods found without events, with the files they were looked for in: not looked at again until those
@@ -90,15 +91,15 @@ impl Disclosure {
     #[must_use]
     pub fn new(
         package: Arc<Package>,
-        events_root: PathBuf,
-        statistics_root: PathBuf,
-        ledger_root: PathBuf,
+        events_root: impl Into<Root>,
+        statistics_root: impl Into<Root>,
+        ledger_root: impl Into<Root>,
     ) -> Self {
         Self {
             package,
-            events_root,
-            statistics_root,
-            ledger_root,
+            events_root: events_root.into(),
+            statistics_root: statistics_root.into(),
+            ledger_root: ledger_root.into(),
             memory_bytes: MEMORY_BYTES,
             spill: None,
             empty: Mutex::default(),

@@ -1,7 +1,6 @@
-//! Delta tables in a folder each: opening, making, appending.
+//! Delta tables, each below a root: opening, making, appending.
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -9,46 +8,85 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::Expr;
 use deltalake::DeltaTable;
+use deltalake::DeltaTableBuilder;
 use deltalake::DeltaTableError;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::{CommitConflictError, CommitProperties, TransactionError};
 use deltalake::kernel::{StructType, Transaction};
+use deltalake::logstore::object_store::prefix::PrefixStore;
+use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake::operations::write::{SchemaMode, WriteBuilder};
 use deltalake::protocol::SaveMode;
-use url::Url;
+use storage::Root;
 
 use crate::Error;
 
-/// The table in the folder `name` of `root`; none where no one has made it.
+/// Name of a table's log below the table.
+const LOG: &str = "_delta_log";
+
+/// The table called `name` below `root`; none where no one has made it.
 ///
 /// # Errors
 ///
 /// [`Error::Store`], or [`Error::Folder`] for a path that cannot be made absolute.
-pub async fn open(root: &Path, name: &str) -> Result<Option<DeltaTable>, Error> {
-    let folder = root.join(name);
-    if !folder.join("_delta_log").is_dir() {
+pub async fn open(root: impl Into<Root>, name: &str) -> Result<Option<DeltaTable>, Error> {
+    let root = root.into().join(name);
+    if root.as_folder().is_some_and(|folder| !folder.join(LOG).is_dir()) {
         return Ok(None);
     }
-    let table = DeltaTable::try_from_url(address(&folder)?).await.map_err(Error::store(name))?;
+    let mut table = DeltaTable::new(log_store(&root, name)?);
     // A log folder without a first version is a table that somebody is making.
-    Ok(table.version().is_some().then_some(table))
+    if !table.log_store().is_delta_table_location().await.map_err(Error::store(name))? {
+        return Ok(None);
+    }
+    table.load().await.map_err(Error::store(name))?;
+    Ok(Some(table))
 }
 
-/// Number of the last commit to the table in the folder `name` of `root`, by the names in its log; none where there is no
-/// commit.
-pub(crate) fn last_commit(root: &Path, name: &str) -> Result<Option<u64>, Error> {
-    let log = root.join(name).join("_delta_log");
-    let entries = match std::fs::read_dir(&log) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        entries => entries.map_err(|source| failed(&log, source))?,
-    };
-    let mut last = None;
-    for entry in entries {
-        let file = entry.map_err(|source| failed(&log, source))?.file_name();
-        let number = file.to_str().and_then(|name| name.strip_suffix(".json"));
-        last = last.max(number.and_then(|number| number.parse().ok()));
+/// The log of the table at `root`: of two writers of one entry its store refuses the second.
+fn log_store(root: &Root, name: &str) -> Result<LogStoreRef, Error> {
+    let failed = |source| failed(root, source);
+    let url = root.url().map_err(failed)?;
+    if root.as_folder().is_some() {
+        let builder = DeltaTableBuilder::from_url(url).map_err(Error::store(name))?;
+        return builder.build_storage().map_err(Error::store(name));
     }
-    Ok(last)
+    let own = PrefixStore::new(root.store(), root.prefix().map_err(failed)?);
+    Ok(default_logstore(Arc::new(own), root.store(), &url, &StorageConfig::default()))
+}
+
+/// Number of the last commit to the table called `name` below `root`, by the names in its log; none where there is no commit.
+/// `known` is one that there was, if any: an object store is asked for those behind it alone.
+pub(crate) async fn last_commit(
+    root: &Root,
+    name: &str,
+    known: Option<u64>,
+) -> Result<Option<u64>, Error> {
+    let log = root.join(name).join(LOG);
+    let number = |name: &str| name.strip_suffix(".json").and_then(|number| number.parse().ok());
+    if let Some(folder) = log.as_folder() {
+        let entries = match std::fs::read_dir(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            entries => entries.map_err(|source| failed(&log, source))?,
+        };
+        let mut last = None;
+        for entry in entries {
+            let file = entry.map_err(|source| failed(&log, source))?.file_name();
+            last = last.max(file.to_str().and_then(number));
+        }
+        return Ok(last);
+    }
+    if let Some(known) = known {
+        // The known one comes along, unless it was cleaned away or the table was made anew.
+        let before = format!("{:020}.json", known.saturating_sub(1));
+        let behind = log.list_behind("", &before).await.map_err(|source| failed(&log, source))?;
+        let behind = behind.iter().filter_map(|found| number(&found.name)).collect::<Vec<_>>();
+        if behind.contains(&known) {
+            return Ok(behind.into_iter().max());
+        }
+    }
+    let all = log.list("").await.map_err(|source| failed(&log, source))?;
+    Ok(all.iter().filter_map(|found| number(&found.name)).max())
 }
 
 /// The rows of an open table, for a plan.
@@ -62,21 +100,21 @@ pub async fn rows(table: &DeltaTable, name: &str) -> Result<Arc<dyn TableProvide
 
 /// The same as [`open`], made with `schema` where there is none.
 pub(crate) async fn open_or_create(
-    root: &Path,
+    root: &Root,
     name: &str,
     schema: &Schema,
 ) -> Result<DeltaTable, Error> {
     if let Some(table) = open(root, name).await? {
         return Ok(table);
     }
-    let folder = root.join(name);
-    std::fs::create_dir_all(&folder).map_err(|source| failed(&folder, source))?;
+    let root = root.join(name);
+    if let Some(folder) = root.as_folder() {
+        std::fs::create_dir_all(folder).map_err(|source| failed(&root, source))?;
+    }
     let store = Error::store(name);
     let columns: StructType =
         schema.try_into_kernel().map_err(|error: arrow::error::ArrowError| store(error.into()))?;
-    DeltaTable::try_from_url(address(&folder)?)
-        .await
-        .map_err(&store)?
+    DeltaTable::new(log_store(&root, name)?)
         .create()
         .with_table_name(name)
         .with_columns(columns.fields().cloned())
@@ -147,11 +185,6 @@ async fn commit(
     })
 }
 
-fn address(folder: &Path) -> Result<Url, Error> {
-    let absolute = std::path::absolute(folder).map_err(|source| failed(folder, source))?;
-    Ok(Url::from_directory_path(absolute).expect("an absolute path has a URL"))
-}
-
-fn failed(folder: &Path, source: std::io::Error) -> Error {
-    Error::Folder { folder: folder.display().to_string(), source }
+fn failed(root: &Root, source: std::io::Error) -> Error {
+    Error::Folder { folder: root.to_string(), source }
 }

@@ -1,7 +1,6 @@
 //! The released statistics of one package, ready to be asked.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use futures::TryStreamExt;
 use schemas::columns::timestamp;
 use schemas::model::{Mechanism, Package, Statistic};
 use schemas::time::Millis;
+use storage::Root;
 
 use crate::answer::NOTE;
 use crate::ledger::Ledger;
@@ -40,7 +40,7 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 /// The released statistics of one package.
 pub struct Statistics {
     pub(crate) package: Arc<Package>,
-    statistics_root: PathBuf,
+    statistics_root: Root,
     ledger: Ledger,
     runtime: Arc<RuntimeEnv>,
 }
@@ -53,14 +53,19 @@ impl Statistics {
     ///
     /// Never: what is configured here is constant.
     #[must_use]
-    pub fn new(package: Arc<Package>, statistics_root: PathBuf, ledger_root: PathBuf) -> Self {
+    pub fn new(
+        package: Arc<Package>,
+        statistics_root: impl Into<Root>,
+        ledger_root: impl Into<Root>,
+    ) -> Self {
+        let (statistics_root, ledger) = (statistics_root.into(), Ledger::new(ledger_root.into()));
         let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_BYTES)))
             .with_disk_manager_builder(disk)
             .build_arc()
             .expect("an environment without files opens none");
-        Self { package, statistics_root, ledger: Ledger::new(ledger_root), runtime }
+        Self { package, statistics_root, ledger, runtime }
     }
 
     /// Every declared statistic, in order of name.

@@ -17,9 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 use url::Url;
 
 use folder::{entries, move_file, remove_empty, walk};
@@ -76,6 +77,18 @@ impl fmt::Display for Root {
 impl From<&Path> for Root {
     fn from(folder: &Path) -> Self {
         Self::folder(folder)
+    }
+}
+
+impl From<&PathBuf> for Root {
+    fn from(folder: &PathBuf) -> Self {
+        Self::folder(folder)
+    }
+}
+
+impl From<&Root> for Root {
+    fn from(root: &Root) -> Self {
+        root.clone()
     }
 }
 
@@ -258,18 +271,37 @@ impl Root {
         }
     }
 
-    /// As [`Root::files`], of an object store; for a runtime that may not wait.
+    /// As [`Root::files`], for a runtime whose threads may not wait for an object store.
     ///
     /// # Errors
     ///
     /// What the system or the store says.
     pub async fn list(&self, folder: &str) -> io::Result<Vec<Found>> {
-        let Place::Objects { store, prefix, .. } = &self.0 else { return self.files(folder) };
+        let Place::Objects { store, .. } = &self.0 else { return self.files(folder) };
+        self.found(store.list(Some(&self.key(folder)))).await
+    }
+
+    /// As [`Root::list`], of an object store those whose name comes behind that of `other` in the folder, by letters.
+    ///
+    /// # Errors
+    ///
+    /// What the system or the store says.
+    pub async fn list_behind(&self, folder: &str, other: &str) -> io::Result<Vec<Found>> {
+        let Place::Objects { store, .. } = &self.0 else { return self.files(folder) };
+        let (folder, other) = (self.key(folder), self.key(&format!("{folder}/{other}")));
+        self.found(store.list_with_offset(Some(&folder), &other)).await
+    }
+
+    async fn found(
+        &self,
+        objects: BoxStream<'_, object_store::Result<ObjectMeta>>,
+    ) -> io::Result<Vec<Found>> {
+        let prefix = self.key("");
         let name = |key: &Key| {
-            let parts = key.prefix_match(prefix)?.map(|part| part.as_ref().to_owned());
+            let parts = key.prefix_match(&prefix)?.map(|part| part.as_ref().to_owned());
             Some(parts.collect::<Vec<_>>().join("/"))
         };
-        let found = store.list(Some(&self.key(folder))).try_filter_map(|object| {
+        let found = objects.try_filter_map(|object| {
             let modified_ms = object.last_modified.timestamp_millis();
             let found = name(&object.location).map(|name| Found { name, modified_ms });
             std::future::ready(Ok(found))

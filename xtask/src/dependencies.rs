@@ -16,7 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("ingest", &["anonymizer", "schemas", "transport", "web"]),
     ("sink", &["anonymizer", "schemas", "storage"]),
     ("disclosure", &["schemas", "storage"]),
-    ("query", &["disclosure", "schemas", "web"]),
+    ("query", &["disclosure", "schemas", "storage", "web"]),
     (
         "quorate",
         &["anonymizer", "disclosure", "ingest", "query", "schemas", "sink", "storage", "transport"],

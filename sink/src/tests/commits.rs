@@ -3,9 +3,8 @@ use schemas::Reason;
 use super::*;
 use crate::SinkError;
 
-#[tokio::test]
-async fn rows_and_counts_arrive_and_are_found_again() {
-    let store = Store::new();
+async fn rows_and_counts_arrive_and_are_found_again(new: New) {
+    let store = new();
     let mut sink = store.sink().await;
     assert_eq!((sink.next(0), sink.next(1), sink.next(IMPORT)), (0, 0, 0));
     store.frame(&mut sink, USE, (0, 0), &events(0..5));
@@ -31,7 +30,7 @@ async fn rows_and_counts_arrive_and_are_found_again() {
     let sink = store.sink().await;
     assert_eq!((sink.next(0), sink.next(1)), (2, 8));
     assert_eq!(store.outcomes().await, BTreeMap::from([(Counted::Received, 10), (STORED, 10)]));
-    assert_eq!(sink.outcomes(), store.books(&store.root()).await);
+    assert_eq!(sink.outcomes(), store.books(store.place()).await);
 }
 
 #[tokio::test]
@@ -54,9 +53,8 @@ async fn rows_go_to_their_own_day_and_epoch() {
     assert_eq!(data_files(&store.root().join("events/use")).len(), 3);
 }
 
-#[tokio::test]
-async fn every_event_ends_once() {
-    let store = Store::new();
+async fn every_event_ends_once(new: New) {
+    let store = new();
     let mut sink = store.sink().await;
     let origin = Origin { partition: 0, position: 0, import: false };
     let mut tally = Tally::default();
@@ -141,9 +139,8 @@ async fn another_log_is_refused_once_positions_are_known() {
     assert!(matches!(refused, SinkError::BeyondLog { partition: 1, position: 3, end: 2 }));
 }
 
-#[tokio::test]
-async fn a_writer_that_was_overtaken_is_refused() {
-    let store = Store::new();
+async fn a_writer_that_was_overtaken_is_refused(new: New) {
+    let store = new();
     let mut old = store.sink().await;
     store.frame(&mut old, USE, (0, 0), &events(0..3));
     // The same tables with an index of its own, as another machine would have.
@@ -210,4 +207,10 @@ async fn a_sink_can_be_sent() {
     sent(sink.maintain(NOW)).await.unwrap();
     let (root, staging) = (store.root().into(), store.staging());
     sent(crate::outcomes(&root, &staging)).await.unwrap();
+}
+
+on_both! {
+    rows_and_counts_arrive_and_are_found_again,
+    every_event_ends_once,
+    a_writer_that_was_overtaken_is_refused,
 }

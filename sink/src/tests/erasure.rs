@@ -95,9 +95,8 @@ fn names(store: &Store) -> Vec<String> {
     files.iter().map(|file| file.file_name().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
-#[tokio::test]
-async fn an_erased_contributor_is_in_no_file_and_everybody_else_is() {
-    let store = Store::new();
+async fn an_erased_contributor_is_in_no_file_and_everybody_else_is(new: New) {
+    let store = new();
     let mut sink = filled(&store).await;
     let before = whole(&store).await;
     let gone = contributors(&before, &[3, 7, 60]);
@@ -129,9 +128,8 @@ async fn an_erased_contributor_is_in_no_file_and_everybody_else_is() {
     assert_eq!((again.stored, again.duplicate), (3, 97));
 }
 
-#[tokio::test]
-async fn whole_files_go_and_the_table_may_be_empty() {
-    let store = Store::new();
+async fn whole_files_go_and_the_table_may_be_empty(new: New) {
+    let store = new();
     let mut sink = filled(&store).await;
     let everybody = whole(&store).await.iter().map(|(_, own, _)| *own).collect::<HashSet<_>>();
     assert_eq!(sink.erase(USE, &everybody, NOW).await.unwrap().rows, 200);
@@ -187,10 +185,9 @@ async fn broken(store: &Store, sink: &mut Sink, gone: &HashSet<[u8; 16]>, until:
     }
 }
 
-#[tokio::test]
-async fn a_crash_at_any_step_is_made_good() {
+async fn a_crash_at_any_step_is_made_good(new: New) {
     for until in [Until::Written, Until::Published, Until::Table, Until::Ledger] {
-        let store = Store::new();
+        let store = new();
         let mut sink = filled(&store).await;
         let before = whole(&store).await;
         let gone = contributors(&before, &[3, 7, 60]);
@@ -233,4 +230,10 @@ async fn files_of_another_program_are_rewritten_by_epoch() {
     let table = store.table("events/use").await;
     assert!(table.files().iter().all(|file| file.label.is_some()));
     assert_eq!(store.rows("use").await.len(), 196);
+}
+
+on_both! {
+    an_erased_contributor_is_in_no_file_and_everybody_else_is,
+    whole_files_go_and_the_table_may_be_empty,
+    a_crash_at_any_step_is_made_good,
 }

@@ -5,9 +5,8 @@ async fn order(store: &Store) -> Vec<(u64, u32)> {
     store.rows("use").await.iter().map(|row| (row.position, row.row)).collect()
 }
 
-#[tokio::test]
-async fn files_of_a_closed_grain_become_one_in_random_order() {
-    let store = Store::new();
+async fn files_of_a_closed_grain_become_one_in_random_order(new: New) {
+    let store = new();
     let mut sink = store.sink().await;
     for position in 0..4_u32 {
         let ids = position * 100..position * 100 + 100;
@@ -52,9 +51,8 @@ async fn what_waits_for_a_commit_is_left_alone() {
     assert_eq!(store.rows("use").await.len(), 40_000);
 }
 
-#[tokio::test]
-async fn rows_go_with_their_epoch_and_nothing_else_does() {
-    let store = Store::new();
+async fn rows_go_with_their_epoch_and_nothing_else_does(new: New) {
+    let store = new();
     let mut sink = store.sink().await;
     let mut sent = events(0..6);
     // Same day, but received in the epoch before: only their end differs.
@@ -85,9 +83,8 @@ async fn rows_go_with_their_epoch_and_nothing_else_does() {
     assert_eq!(store.outcomes().await[&STORED], 12, "what was counted stays counted");
 }
 
-#[tokio::test]
-async fn the_log_forgets_what_is_gone() {
-    let store = Store::new();
+async fn the_log_forgets_what_is_gone(new: New) {
+    let store = new();
     let mut sink = store.sink().await;
     for position in 0..5 {
         store.frame(&mut sink, VIEW, (0, position), &[event(position)]);
@@ -114,9 +111,8 @@ async fn the_log_forgets_what_is_gone() {
     assert_eq!(store.outcomes().await[&STORED], 6);
 }
 
-#[tokio::test]
-async fn the_ledger_stays_small_and_whole() {
-    let store = Store::new();
+async fn the_ledger_stays_small_and_whole(new: New) {
+    let store = new();
     let mut sink = store.sink().await;
     for position in 0..6_u64 {
         let now = NOW.plus(i64::try_from(position).unwrap() * 30 * MINUTE_MS);
@@ -164,9 +160,8 @@ async fn files_of_another_program_are_taken_apart_by_epoch() {
     assert_eq!(store.rows("view").await.len(), 4);
 }
 
-#[tokio::test]
-async fn rows_of_a_family_that_is_no_longer_declared_still_end() {
-    let mut store = Store::new();
+async fn rows_of_a_family_that_is_no_longer_declared_still_end(new: New) {
+    let mut store = new();
     let mut sink = store.sink().await;
     store.frame(&mut sink, VIEW, (0, 0), &events(0..3));
     sink.commit(&[(0, 1)], NOW, CONTEXT).await.unwrap();
@@ -198,4 +193,12 @@ async fn epochs_keep_their_length_while_there_are_rows() {
     store.declare_package(package_of(FIELDS, 14, 28, true));
     let mut sink = store.sink().await;
     assert_eq!(sink.maintain(NOW.plus(40 * DAY_MS)).await.unwrap().removed_rows, 3);
+}
+
+on_both! {
+    files_of_a_closed_grain_become_one_in_random_order,
+    rows_go_with_their_epoch_and_nothing_else_does,
+    the_log_forgets_what_is_gone,
+    the_ledger_stays_small_and_whole,
+    rows_of_a_family_that_is_no_longer_declared_still_end,
 }

@@ -1,10 +1,29 @@
 //! The sink as a whole, fed through the real gate.
 
+/// Tests of these names, each in a folder and in an object store; they are given what makes a store.
+macro_rules! on_both {
+    ($($name:ident,)*) => {
+        mod folder {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::tests::Store::new).await;
+            })*
+        }
+        mod objects {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::tests::Store::in_bucket).await;
+            })*
+        }
+    };
+}
+
 mod commits;
 mod damage;
 mod duplicates;
 mod erasure;
 mod maintenance;
+mod objects;
 mod privacy;
 mod recovery;
 mod replay;
@@ -13,6 +32,7 @@ mod writers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use anonymizer::{
@@ -24,6 +44,7 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use schemas::time::{Clock, DAY_MS, HOUR_MS, MINUTE_MS};
 use schemas::{Millis, Outcome, Package, PurposeSet, Tally};
+use storage::Root;
 use tempfile::TempDir;
 
 use crate::table::{Home, Table};
@@ -122,9 +143,14 @@ async fn sole(
     Sink::open(config, Arc::clone(package), &streams, &Own::sole(&streams)).await
 }
 
+/// Makes a store, in a folder or in an object store.
+type New = fn() -> Store;
+
 /// A folder with a key ring, tables and an index.
 struct Store {
     dir: TempDir,
+    /// Where the tables are, if not in a folder here.
+    bucket: Option<Root>,
     package: Arc<Package>,
     ring: Arc<KeyRing>,
     gate: Gate,
@@ -138,7 +164,13 @@ impl Store {
         let ring = KeyRing::create(&at("ring"), &at("kek"), &at("keys.jsonl"), &clock).unwrap();
         let (package, ring) = (package(FIELDS), Arc::new(ring));
         let gate = Gate::new(Arc::clone(&package), Arc::clone(&ring), at("archive")).unwrap();
-        Self { dir, package, ring, gate }
+        Self { dir, bucket: None, package, ring, gate }
+    }
+
+    /// With tables in a bucket of its own.
+    fn in_bucket() -> Self {
+        let (bucket, options) = (bucket(), cluster::S3::shared().options());
+        Self { bucket: Some(Root::parse(&bucket, &options).unwrap()), ..Self::new() }
     }
 
     /// Goes on with other fields of `use`.
@@ -168,23 +200,39 @@ impl Store {
         self.gate = self.open_gate().with_suppression(list);
     }
 
+    /// Where the tables are.
+    fn place(&self) -> Root {
+        self.bucket.clone().unwrap_or_else(|| self.dir.path().join("store").into())
+    }
+
+    /// The tables, to look at: of a bucket a copy of what is there now.
     fn root(&self) -> PathBuf {
-        self.dir.path().join("store")
+        let folder = self.dir.path().join("store");
+        if let Some(bucket) = &self.bucket {
+            let _none_yet = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            for found in bucket.files("").unwrap() {
+                let file = folder.join(&found.name);
+                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                std::fs::write(file, bucket.read(&found.name).unwrap()).unwrap();
+            }
+        }
+        folder
     }
 
     fn staging(&self) -> PathBuf {
         self.dir.path().join("staging")
     }
 
-    /// The table in a folder beside.
-    async fn table_in(&self, folder: &Path, name: &str) -> Table {
-        let home = Home { root: &folder.into(), staging: &self.staging() };
+    /// A table somewhere else.
+    async fn table_in(&self, root: impl Into<Root>, name: &str) -> Table {
+        let home = Home { root: &root.into(), staging: &self.staging() };
         Table::existing(home, name).await.unwrap().unwrap()
     }
 
     fn config(&self) -> SinkConfig {
         SinkConfig {
-            root: self.root().into(),
+            root: self.place(),
             staging: self.staging(),
             index: self.dir.path().join("index"),
             commit_bytes: 64 << 20,
@@ -252,7 +300,7 @@ impl Store {
     }
 
     async fn table(&self, name: &str) -> Table {
-        self.table_in(&self.root(), name).await
+        self.table_in(self.place(), name).await
     }
 
     /// Every row of a family's table, as another reader finds them.
@@ -268,15 +316,15 @@ impl Store {
         rows
     }
 
-    /// The ledger below a folder.
-    async fn books(&self, root: &Path) -> Vec<OutcomeRow> {
+    /// A ledger.
+    async fn books(&self, root: impl Into<Root>) -> Vec<OutcomeRow> {
         crate::outcomes(&root.into(), &self.staging()).await.unwrap()
     }
 
     /// Outcomes by name, over families and partitions.
     async fn outcomes(&self) -> BTreeMap<Counted, u64> {
         let mut sums = BTreeMap::new();
-        for OutcomeRow { counted, count, .. } in self.books(&self.root()).await {
+        for OutcomeRow { counted, count, .. } in self.books(self.place()).await {
             *sums.entry(counted).or_default() += count;
         }
         sums
@@ -322,6 +370,12 @@ fn nobody(package: &Arc<Package>, ring: &Arc<KeyRing>) -> &'static Resolved {
             Connection { address: None, user_agent: String::new(), accept_language: String::new() };
         resolver.resolve(connection, "test", NOW).unwrap()
     })
+}
+
+/// A bucket that nobody else has.
+fn bucket() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    cluster::S3::shared().bucket(&format!("sink-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// The rows of a file.

@@ -20,9 +20,8 @@ fn whole() -> BTreeMap<Counted, u64> {
     BTreeMap::from([(Counted::Received, 11), (STORED, 7), (DUPLICATE, 2), (refused, 2)])
 }
 
-#[tokio::test]
-async fn a_round_lost_before_its_commit_comes_again() {
-    let store = Store::new();
+async fn a_round_lost_before_its_commit_comes_again(new: New) {
+    let store = new();
     let mut sink = store.sink().await;
     round(&store, &mut sink);
     drop(sink);
@@ -34,9 +33,8 @@ async fn a_round_lost_before_its_commit_comes_again() {
     assert_eq!(store.outcomes().await, whole());
 }
 
-#[tokio::test]
-async fn a_crash_between_table_and_ledger_is_made_good() {
-    let store = Store::new();
+async fn a_crash_between_table_and_ledger_is_made_good(new: New) {
+    let store = new();
     let mut sink = store.sink().await;
     round(&store, &mut sink);
     sink.commit_rows(&[(0, 4)], NOW, CONTEXT).await.unwrap();
@@ -60,9 +58,8 @@ async fn a_crash_between_table_and_ledger_is_made_good() {
     assert_eq!(store.rows("use").await.len(), 7);
 }
 
-#[tokio::test]
-async fn positions_of_a_table_that_is_ahead_never_move_back() {
-    let store = Store::new();
+async fn positions_of_a_table_that_is_ahead_never_move_back(new: New) {
+    let store = new();
     let mut sink = store.sink().await;
     store.frame(&mut sink, USE, (0, 9), &events(0..5));
     store.frame(&mut sink, USE, (1, 0), &events(5..6));
@@ -82,9 +79,8 @@ async fn positions_of_a_table_that_is_ahead_never_move_back() {
     assert_eq!(store.outcomes().await, BTreeMap::from([(Counted::Received, 7), (STORED, 7)]));
 }
 
-#[tokio::test]
-async fn maintenance_between_crash_and_reading_again_loses_no_counts() {
-    let store = Store::new();
+async fn maintenance_between_crash_and_reading_again_loses_no_counts(new: New) {
+    let store = new();
     let mut sink = store.sink().await;
     round(&store, &mut sink);
     sink.commit_rows(&[(0, 4)], NOW, CONTEXT).await.unwrap();
@@ -100,9 +96,8 @@ async fn maintenance_between_crash_and_reading_again_loses_no_counts() {
     assert_eq!(store.rows("use").await.len(), 7);
 }
 
-#[tokio::test]
-async fn an_import_goes_on_behind_one_that_broke_off() {
-    let store = Store::new();
+async fn an_import_goes_on_behind_one_that_broke_off(new: New) {
+    let store = new();
     let mut sink = store.sink().await;
     store.frame(&mut sink, USE, (IMPORT, 0), &events(0..5));
     sink.commit_rows(&[(IMPORT, 1)], NOW, CONTEXT).await.unwrap();
@@ -114,4 +109,12 @@ async fn an_import_goes_on_behind_one_that_broke_off() {
     sink.commit(&[(IMPORT, 2)], NOW, CONTEXT).await.unwrap();
     assert_eq!(store.rows("use").await.len(), 6);
     assert_eq!(store.outcomes().await[&STORED], 6);
+}
+
+on_both! {
+    a_round_lost_before_its_commit_comes_again,
+    a_crash_between_table_and_ledger_is_made_good,
+    positions_of_a_table_that_is_ahead_never_move_back,
+    maintenance_between_crash_and_reading_again_loses_no_counts,
+    an_import_goes_on_behind_one_that_broke_off,
 }

@@ -113,9 +113,8 @@ async fn the_same_policy_changes_nothing_and_commits_nothing() {
     assert_eq!((texts(&store).await, versions(&store).await, store.outcomes().await), before);
 }
 
-#[tokio::test]
-async fn a_changed_bucket_changes_that_field_and_nothing_else() {
-    let mut store = Store::new();
+async fn a_changed_bucket_changes_that_field_and_nothing_else(new: New) {
+    let mut store = new();
     drop(filled(&store).await);
     let before = texts(&store).await;
     store.declare(COARSE);
@@ -165,9 +164,8 @@ async fn a_field_that_is_no_longer_declared_becomes_null() {
     );
 }
 
-#[tokio::test]
-async fn a_replay_goes_on_where_it_was_killed() {
-    let mut store = Store::new();
+async fn a_replay_goes_on_where_it_was_killed(new: New) {
+    let mut store = new();
     drop(filled(&store).await);
     store.declare(COARSE);
     let mut sink = store.sink().await;
@@ -183,7 +181,7 @@ async fn a_replay_goes_on_where_it_was_killed() {
     assert_eq!(sink.replayed("one", 0).await.unwrap(), 0, "the same may be done again");
 
     let whole = texts(&store).await;
-    let mut at_once = Store::new();
+    let mut at_once = new();
     at_once.dir = store.dir;
     at_once.ring = store.ring;
     at_once.declare(COARSE);
@@ -398,4 +396,9 @@ fn contributor(store: &Store, id: u32) -> [u8; 16] {
     let batch = store.batch(USE, &origin, &events(id..id + 1));
     let own = batch.rows().column_by_name("contributor").unwrap();
     own.as_binary::<i32>().value(0).try_into().unwrap()
+}
+
+on_both! {
+    a_changed_bucket_changes_that_field_and_nothing_else,
+    a_replay_goes_on_where_it_was_killed,
 }
