@@ -436,24 +436,6 @@ impl Config {
         root.and_then(|root| root.url.folder()).unwrap_or(&self.data)
     }
 
-    /// Root of what gate 2 gave out, if it is a folder.
-    fn given_out_dir(&self) -> &Path {
-        let root = self.storage.statistics.as_ref();
-        root.and_then(|root| root.url.folder()).unwrap_or(&self.data)
-    }
-
-    /// Root of the statistics tables.
-    #[must_use]
-    pub fn statistics_dir(&self) -> PathBuf {
-        self.given_out_dir().join("statistics")
-    }
-
-    /// Ledger of releases, beside the statistics.
-    #[must_use]
-    pub fn releases_dir(&self) -> PathBuf {
-        self.given_out_dir().join("ledger")
-    }
-
     /// Root of the other ledgers: outcomes, keys, requests.
     #[must_use]
     pub fn ledger_dir(&self) -> PathBuf {
@@ -487,6 +469,16 @@ impl Config {
     /// As [`Config::events_root`].
     pub fn statistics_root(&self) -> anyhow::Result<Root> {
         root(self.storage.statistics.as_ref(), &self.data, "storage.statistics")
+    }
+
+    /// The tables of statistics and the ledger of releases.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::events_root`].
+    pub fn released(&self) -> anyhow::Result<(Root, Root)> {
+        let root = self.statistics_root()?;
+        Ok((root.join("statistics"), root.join("ledger")))
     }
 
     /// Who must not come in any more.

@@ -319,7 +319,7 @@ impl Ports {
         told: Told,
         clock: &Clock,
     ) -> anyhow::Result<SocketAddr> {
-        let (tables, ledger) = (config.statistics_dir(), config.releases_dir());
+        let (tables, ledger) = config.released()?;
         let statistics = Arc::new(Statistics::new(Arc::clone(package), tables, ledger));
         let readers = config.readers.clone();
         let router = query::router(statistics, Arc::new(told), readers, Arc::clone(clock));

@@ -238,11 +238,17 @@ impl Store {
             Some(log) => log,
             None => open_log(&config, roles).await?,
         };
+        let (events, released) = (config.events_root()?, config.statistics_root()?);
+        if roles.worker {
+            // What the tables rely on, before anything is written.
+            events.probe().await.context("storage.events cannot hold tables")?;
+            released.probe().await.context("storage.statistics cannot hold tables")?;
+        }
         let disclosure = Disclosure::new(
             Arc::clone(&package),
-            config.tables_dir().join("events"),
-            config.statistics_dir(),
-            config.releases_dir(),
+            events.join("events"),
+            released.join("statistics"),
+            released.join("ledger"),
         )
         .with_memory(RELEASE_BYTES, Some(fresh_spill(&config.spill_dir())?));
         let resolver = Arc::new(resolver);

@@ -32,7 +32,8 @@ pub struct Args {
 /// If there is none of that name or grouping: the message says which there are.
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<()> {
     let package = package(config.policy.as_deref())?;
-    let statistics = Statistics::new(package, config.statistics_dir(), config.releases_dir());
+    let (tables, ledger) = config.released()?;
+    let statistics = Statistics::new(package, tables, ledger);
     let Some(name) = args.name else {
         return print(&list(&statistics.list().await?));
     };

@@ -20,7 +20,8 @@ pub struct Args {
 /// If it is not a query, or names anything but statistics.
 pub async fn run(args: Args, config: &Config) -> anyhow::Result<()> {
     let package = package(config.policy.as_deref())?;
-    let statistics = Statistics::new(package, config.statistics_dir(), config.releases_dir());
+    let (tables, ledger) = config.released()?;
+    let statistics = Statistics::new(package, tables, ledger);
     let answer = statistics.sql(&args.statement).await?;
     print(&format!("{}\n", table(&answer).trim_end()))
 }

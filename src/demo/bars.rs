@@ -47,7 +47,7 @@ pub(super) async fn read(place: &Place, package: &Arc<Package>) -> anyhow::Resul
     let Some((statistic, groupings)) = choose(package) else { return Ok(None) };
     let family = &package.families[statistic.family];
     let Mechanism::Threshold { min_contributors, .. } = statistic.mechanism;
-    let (tables, ledger) = (place.config.statistics_dir(), place.config.releases_dir());
+    let (tables, ledger) = place.config.released()?;
     let statistics = Statistics::new(Arc::clone(package), tables, ledger);
     let mut bars = Bars {
         statistic: statistic.name.clone(),

@@ -26,8 +26,7 @@ pub(super) struct Books {
 ///
 /// If it cannot be read.
 pub(super) async fn read(place: &Place) -> anyhow::Result<Books> {
-    let rows =
-        sink::outcomes(&place.config.tables_dir().into(), &place.config.staging_dir()).await?;
+    let rows = sink::outcomes(&place.config.events_root()?, &place.config.staging_dir()).await?;
     Ok(Books::of(&rows))
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn open(store: &mut Store, folder: &Path, id: &str) -> anyhow::
             bail!("{} is not empty: give a folder for the replay alone", folder.display());
         }
         // Before there is a row in it.
-        sink::keep_beside(&store.config.tables_dir().into(), &folder)?;
+        sink::keep_beside(&store.config.events_root()?, &folder)?;
         std::fs::write(&mark, format!("{id}\n"))
             .with_context(|| format!("cannot write {}", mark.display()))?;
     }

@@ -182,7 +182,7 @@ async fn a_replay_goes_on_where_it_was_killed(new: New) {
 
     let whole = texts(&store).await;
     let mut at_once = new();
-    at_once.dir = store.dir;
+    (at_once.dir, at_once.bucket) = (store.dir, store.bucket);
     at_once.ring = store.ring;
     at_once.declare(COARSE);
     drop(sink);
