@@ -20,6 +20,7 @@ pub mod rehearsal;
 pub mod replay;
 pub mod scan;
 pub mod service;
+pub mod shelf;
 #[cfg(feature = "kafka")]
 pub mod source;
 pub mod space;
