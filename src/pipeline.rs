@@ -609,6 +609,11 @@ impl Worker {
             return Ok(0);
         }
         let now = moment.now;
+        // With many nodes a removal takes minutes, and nothing is computed of who is half removed.
+        if self.is_removing()? {
+            self.retire(now, Millis(0)).await?;
+            return Ok(0);
+        }
         let Some(complete) = self.progress.complete_until() else {
             // What others have not committed is not counted yet: nothing closes or dies before it is, but keys at their
             // hard end.

@@ -73,7 +73,8 @@ pub fn package(folder: Option<&Path>) -> anyhow::Result<Arc<Package>> {
 /// If the ring is missing beside existing data, or its key-encryption key is wrong: never another key instead. If keys
 /// would lie where they cannot be destroyed.
 pub fn key_ring(config: &Config, clock: &Clock) -> anyhow::Result<Arc<KeyRing>> {
-    shared::key_ring(config, Roles::ALL, clock)
+    let sharing = shared::sharing(config, Roles::ALL, crate::clock::steady());
+    shared::key_ring(config, &sharing, clock)
 }
 
 /// Address and user agent tables, as configured.
@@ -109,6 +110,8 @@ pub struct Node {
     pub time: Arc<GuardedClock>,
     /// The policy package in force.
     pub package: Arc<Package>,
+    /// Time that nobody sets, for waiting by where nodes share keys.
+    pub(crate) steady: Clock,
     lock: DataLock,
 }
 
@@ -125,7 +128,8 @@ impl Node {
         let guarded = Arc::clone(&time);
         let clock: Clock = Arc::new(move || guarded.check().now);
         let package = package(config.policy.as_deref())?;
-        Ok(Self { config, roles, clock, time, package, lock })
+        let steady = crate::clock::steady();
+        Ok(Self { config, roles, clock, time, package, steady, lock })
     }
 }
 
@@ -216,23 +220,19 @@ impl Store {
 
     /// Everything but the tables, over an open log if one is given.
     pub(crate) async fn over(node: Node, log: Option<Arc<dyn Log>>) -> anyhow::Result<Self> {
-        let Node { config, roles, clock, time, package, lock } = node;
+        let Node { config, roles, clock, time, package, steady, lock } = node;
+        let sharing = shared::sharing(&config, roles, steady);
         tracing::trace!(target: "quorate::moment", "start keys");
-        let ring = shared::key_ring(&config, roles, &clock)?;
-        let list = shared::suppression_list(&config, roles, &ring, &package)?;
+        let ring = shared::key_ring(&config, &sharing, &clock)?;
+        let list = shared::suppression_list(&config, &sharing, &ring, &package)?;
         let resolver = resolver(&config, &package, &ring)?.with_suppression(Arc::clone(&list));
+        let resolver = Arc::new(resolver);
         let gate = shared::gate(&config, &package, &ring, &list)?;
         let refresher = match config.is_shared(roles) {
-            true => Some(Refresher::of(Arc::clone(&gate))?),
+            true => Some(Refresher::of(Arc::clone(&gate), Arc::clone(&resolver))?),
             false => None,
         };
-        let requests = Requests::open(
-            &config,
-            Arc::clone(&package),
-            Arc::clone(&gate),
-            list,
-            Arc::clone(&clock),
-        )?;
+        let requests = shared::requests(&config, sharing, &package, &gate, list, &clock)?;
         tracing::trace!(target: "quorate::moment", "start log");
         let log = match log {
             Some(log) => log,
@@ -251,7 +251,6 @@ impl Store {
             released.join("ledger"),
         )
         .with_memory(RELEASE_BYTES, Some(fresh_spill(&config.spill_dir())?));
-        let resolver = Arc::new(resolver);
         // A log without partitions too: it keeps the place of one that may come.
         let mut feeds = vec![Feed::log(Arc::clone(&log))];
         if roles.worker {

@@ -3,25 +3,32 @@
 //! A request is first written down (`ledger/requests.jsonl`), then its contributor is entered in the suppression list:
 //! from then on gate 1 lets nothing of it in. What is stored already is removed by the worker
 //! ([`crate::pipeline`]), from the list alone, so that a crash in between loses no request.
+//!
+//! Where many nodes share list and ledger, any of them takes requests, and the worker that looks after the tables removes.
 
 pub mod check;
 mod ledger;
 pub mod operator;
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anonymizer::{Gate, Identifier, RequestKind, Subject, Suppressed, SuppressionList};
+use anonymizer::shared::SETTLE_AFTER_MS;
+use anonymizer::{
+    Gate, Identifier, RequestKind, Sharing, Shelf, Subject, Suppressed, SuppressionList,
+};
 use anyhow::Context;
 use schemas::model::ContributorSource;
 use schemas::time::DAY_MS;
-use schemas::{Clock, Package};
+use schemas::{Clock, Millis, Package};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
 pub use ledger::Removed;
 use ledger::RequestLedger;
 
+/// The ledger's name below the root of events.
+const LEDGER: &str = "ledger/requests.jsonl";
 /// Longest identifier that is read, in bytes.
 pub const IDENTIFIER_BYTES_MAX: usize = 16 << 10;
 
@@ -62,26 +69,93 @@ pub struct Requests {
     gate: Arc<Gate>,
     list: Arc<SuppressionList>,
     clock: Clock,
+    sharing: Sharing,
     ledger: Mutex<RequestLedger>,
+    /// Since when requests are known that nobody entered in the list, by the steady clock.
+    unentered: Mutex<HashMap<String, Millis>>,
+    underway: Mutex<Option<Underway>>,
+}
+
+/// A removal that waits until no node can acknowledge a frame under an old key.
+#[derive(Clone)]
+pub(crate) struct Underway {
+    pub(crate) requests: BTreeSet<String>,
+    pub(crate) hours: BTreeSet<u32>,
 }
 
 impl Requests {
-    /// Opens the ledger; a request that was written down and went no further before a crash is closed as dropped.
+    /// Opens the ledger below the root of events. A request that was written down and went no further before a crash is
+    /// closed as dropped; where others take requests too, once it had time to go on.
     ///
     /// # Errors
     ///
     /// If the ledger cannot be read or written.
-    pub fn open(
-        config: &Config,
+    pub fn on(
+        shelf: Arc<dyn Shelf>,
+        sharing: Sharing,
         package: Arc<Package>,
         gate: Arc<Gate>,
         list: Arc<SuppressionList>,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        let mut ledger = RequestLedger::open(config.request_ledger())?;
-        let entered: Vec<String> = list.entries().into_iter().map(|entry| entry.request).collect();
-        ledger.drop_unentered(&entered, clock())?;
-        Ok(Self { package, gate, list, clock, ledger: Mutex::new(ledger) })
+        let ledger = Mutex::new(RequestLedger::open(shelf, LEDGER)?);
+        let (unentered, underway) = (Mutex::default(), Mutex::default());
+        let requests = Self { package, gate, list, clock, sharing, ledger, unentered, underway };
+        requests.drop_cut_off()?;
+        Ok(requests)
+    }
+
+    /// Whether many nodes take requests.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.sharing, Sharing::Shared { .. })
+    }
+
+    /// Closes requests that were written down and went no further: all there are, where nobody else is.
+    fn drop_cut_off(&self) -> anyhow::Result<()> {
+        let entered =
+            self.list.entries().into_iter().map(|entry| entry.request).collect::<Vec<_>>();
+        let mut ledger = self.ledger();
+        let mut lost = ledger.unentered(&entered);
+        if let Sharing::Shared { steady } = &self.sharing {
+            let now = steady();
+            let mut since = self.unentered.lock().unwrap_or_else(PoisonError::into_inner);
+            since.retain(|request, _| lost.contains(request));
+            lost.retain(|request| {
+                let since = *since.entry(request.clone()).or_insert(now);
+                now.0.saturating_sub(since.0) >= SETTLE_AFTER_MS
+            });
+        }
+        ledger.drop_all(&lost, (self.clock)())
+    }
+
+    /// Reads what other nodes took and removed.
+    ///
+    /// # Errors
+    ///
+    /// If list or ledger cannot be read.
+    pub fn refresh(&self) -> anyhow::Result<()> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        self.ledger().refresh()?;
+        self.list.refresh()?;
+        Ok(())
+    }
+
+    /// Reads what other nodes took, closes what went no further, and gives those whose rows and frames can be removed
+    /// now: every node knows of them.
+    pub(crate) fn ready(&self) -> anyhow::Result<Vec<Suppressed>> {
+        if self.is_shared() {
+            self.refresh()?;
+            self.drop_cut_off()?;
+        }
+        Ok(self.list.settled())
+    }
+
+    /// What waits for nodes to take another key.
+    pub(crate) fn underway(&self) -> MutexGuard<'_, Option<Underway>> {
+        self.underway.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The suppression list.
@@ -125,7 +199,7 @@ impl Requests {
         let due = now.plus(i64::from(self.package.answer_within_days) * DAY_MS);
         let family = subject.family_name();
         self.ledger().received(&request, kind, family, now, due, &commitment)?;
-        let pseudonyms = || self.gate.pseudonyms(subject);
+        let pseudonyms = || self.gate.pseudonyms_ahead(subject, now);
         let entry = self.list.enter(&request, kind, subject, now, pseudonyms)?;
         tracing::info!(
             request,

@@ -52,8 +52,8 @@ pub struct Gate {
     archive: Archive,
     keys: Mutex<DerivedKeys>,
     generations: Mutex<Generations>,
-    /// Since when this process knows that an hour has more than one key, by the steady clock.
-    superseded_since: Mutex<HashMap<u32, Millis>>,
+    /// The newest generation of an hour with more than one key, and since when this process knows it, by the steady clock.
+    superseded_since: Mutex<HashMap<u32, (u32, Millis)>>,
     suppression: Option<Arc<SuppressionList>>,
 }
 

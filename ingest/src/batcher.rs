@@ -283,7 +283,10 @@ impl Inner {
         };
         let sealed = self.runtime.spawn_blocking(seal).await;
         let is_durable = match sealed {
-            Ok(Ok(frame)) => self.append(partition, frame).await,
+            Ok(Ok(frame)) => {
+                let (hour, generation) = (frame.header().hour, frame.header().generation);
+                self.append(partition, frame).await && self.stands(hour, generation)
+            }
             Ok(Err(error)) => {
                 tracing::error!("a frame could not be sealed: {error}");
                 false
@@ -302,6 +305,17 @@ impl Inner {
         }
         drop(held);
         fate.send_replace(if is_durable { Fate::Durable } else { Fate::Unknown });
+    }
+
+    /// Whether a frame in the log will be read: not if its key was given up while it was on its way.
+    fn stands(&self, hour: u32, generation: u32) -> bool {
+        let stands = self.gate.stands(hour, generation);
+        if !stands {
+            tracing::warn!(
+                "a frame was on its way for so long that its key may be destroyed: its events are to be sent again"
+            );
+        }
+        stands
     }
 
     async fn append(&self, partition: Partition, frame: Sealed) -> bool {

@@ -1,16 +1,16 @@
 //! `quorate keyring`: what keys there are and were, by commitment; never a key.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anonymizer::{Finding, KeyName, KeyRing, KeyState, Verified};
+use anonymizer::{Finding, KeyName, KeyRing, KeyState, Sharing, Verified};
 use anyhow::{Context, bail};
 use clap::Subcommand;
+use storage::Root;
 
 use crate::clock::{self, Clocks};
 use crate::commands::{print, table};
 use crate::config::Config;
-use crate::store::system_clock;
+use crate::store::{shared, system_clock};
 
 /// Time for a running service to finish what it does with one key.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub enum KeyringCommand {
     /// Keys alive and destroyed, with their commitments.
     List,
-    /// Makes a new key-encryption key and seals every key again under it; the service must be stopped.
+    /// Makes a new key-encryption key and seals every key again under it; every service on it must be stopped.
     Rotate,
     /// Holds every key against the ledger of births and deaths; ends with 1 if something is not as it says.
     Verify,
@@ -43,21 +43,26 @@ pub fn run(command: KeyringCommand, config: &Config) -> anyhow::Result<()> {
 }
 
 fn rotate(config: &Config) -> anyhow::Result<()> {
-    KeyRing::rotate(config.keyring.folder()?, &config.keyring.key_encryption_key)?;
-    print(&format!(
-        "every key is sealed under a new key-encryption key in {}\n",
-        config.keyring.key_encryption_key.display()
-    ))
+    let shelf = shared::keys(config)?;
+    let mut wait = |ms: i64| {
+        tracing::info!(seconds = ms / 1_000, "waiting whether any node is at work");
+        std::thread::sleep(Duration::from_millis(ms.unsigned_abs()));
+    };
+    KeyRing::rotate_on(shelf.as_ref(), &config.keyring.key_encryption_key, &mut wait)?;
+    let key = config.keyring.key_encryption_key.display();
+    let others = match config.kafka {
+        Some(_) => "; every other node needs a copy of it before it starts",
+        None => "",
+    };
+    print(&format!("every key is sealed under a new key-encryption key in {key}{others}\n"))
 }
 
 /// Looks again where something is found: a running service may have been between a file and its line.
 fn verify(config: &Config) -> anyhow::Result<()> {
-    let (dir, key) = (config.keyring.folder()?, &config.keyring.key_encryption_key);
+    let (shelves, root) = (shared::shelves(config)?, config.events_root()?);
     let look = || -> anyhow::Result<Verified> {
-        let mut verified = KeyRing::verify(dir, key, &config.key_ledger())?;
-        verified
-            .findings
-            .extend(left_over(&config.tables_dir().join("events"), &verified.destroyed)?);
+        let mut verified = KeyRing::verify_on(&shelves, &config.keyring.key_encryption_key)?;
+        verified.findings.extend(left_over(&root, &verified.destroyed)?);
         Ok(verified)
     };
     let mut verified = look()?;
@@ -83,31 +88,24 @@ fn verify(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Files of rows whose pseudonyms are under a destroyed key: `events/<family>/…/<order>_e<epoch>_<id>.parquet`.
-fn left_over(events: &Path, destroyed: &[KeyName]) -> anyhow::Result<Vec<Finding>> {
-    let mut findings = Vec::new();
-    let mut folders: Vec<PathBuf> = Vec::from_iter(events.exists().then(|| events.to_owned()));
-    while let Some(folder) = folders.pop() {
-        let entries = std::fs::read_dir(&folder);
-        for entry in entries.with_context(|| format!("cannot read {}", folder.display()))? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if key_of(events, &path).is_some_and(|key| destroyed.contains(&key)) {
-                let place = path.display().to_string();
-                findings.push(Finding { place, what: "it holds rows under a destroyed key" });
-            }
-        }
-    }
-    Ok(findings)
+fn left_over(root: &Root, destroyed: &[KeyName]) -> anyhow::Result<Vec<Finding>> {
+    let files = root.files("events").with_context(|| format!("cannot list {root}"))?;
+    let under_destroyed = |name: &String| key_of(name).is_some_and(|key| destroyed.contains(&key));
+    let names = files.into_iter().map(|file| file.name).filter(under_destroyed);
+    let found = |name: String| {
+        let place = root.join(&name).to_string();
+        Finding { place, what: "it holds rows under a destroyed key" }
+    };
+    Ok(names.map(found).collect())
 }
 
 /// The key of a file's pseudonyms, by its name.
-fn key_of(events: &Path, path: &Path) -> Option<KeyName> {
-    let family = path.strip_prefix(events).ok()?.components().next()?;
-    let family = family.as_os_str().to_str()?.to_owned();
-    let (_, label) = path.file_name()?.to_str()?.strip_suffix(".parquet")?.split_once("_e")?;
+fn key_of(name: &str) -> Option<KeyName> {
+    let (family, rest) = name.strip_prefix("events/")?.split_once('/')?;
+    let file = rest.rsplit('/').next()?;
+    let (_, label) = file.strip_suffix(".parquet")?.split_once("_e")?;
     let epoch = label.split_once('_')?.0.parse().ok()?;
-    Some(KeyName::Pseudonym { family, epoch })
+    Some(KeyName::Pseudonym { family: family.to_owned(), epoch })
 }
 
 /// A running service looks at the file every few seconds while it does not trust the clock.
@@ -117,8 +115,8 @@ fn trust_clock(config: &Config) -> anyhow::Result<()> {
 }
 
 fn list(config: &Config) -> anyhow::Result<()> {
-    let (dir, key) = (config.keyring.folder()?, &config.keyring.key_encryption_key);
-    let ring = KeyRing::open(dir, key, &config.key_ledger(), &system_clock())?;
+    let (shelves, key) = (shared::shelves(config)?, &config.keyring.key_encryption_key);
+    let ring = KeyRing::open_on(&shelves, key, &system_clock(), Sharing::Sole)?;
     let mut rows = vec![["key", "state", "created", "commitment"].map(str::to_owned).to_vec()];
     for entry in ring.list()? {
         let state = match entry.state {
@@ -138,18 +136,22 @@ mod tests {
     #[test]
     fn rows_under_a_destroyed_key_are_found_by_the_name_of_their_file() {
         let folder = tempfile::tempdir().unwrap();
-        let day = folder.path().join("web/day=2026-11-20");
+        let day = folder.path().join("events/web/day=2026-11-20");
         std::fs::create_dir_all(&day).unwrap();
         for epoch in [20_776, 20_777, -3] {
             std::fs::write(day.join(format!("fresh_e{epoch}_0011.parquet")), "").unwrap();
         }
         std::fs::write(day.join("other.parquet"), "").unwrap();
         let key = |family: &str, epoch| KeyName::Pseudonym { family: family.to_owned(), epoch };
-        let found = |destroyed: &[KeyName]| left_over(folder.path(), destroyed).unwrap();
+        let found =
+            |destroyed: &[KeyName]| left_over(&Root::folder(folder.path()), destroyed).unwrap();
         assert_eq!(found(&[key("device_usage", 20_776), key("web", 7)]), []);
         let findings = found(&[key("web", 20_776), key("web", -3)]);
         assert_eq!(findings.len(), 2);
         assert!(findings.iter().all(|finding| !finding.place.contains("20777")));
-        assert_eq!(left_over(&folder.path().join("none"), &[key("web", 1)]).unwrap(), []);
+        assert_eq!(
+            left_over(&Root::folder(&folder.path().join("none")), &[key("web", 1)]).unwrap(),
+            []
+        );
     }
 }

@@ -115,6 +115,13 @@ async fn do_it(config: Config, posted: &Posted) -> anyhow::Result<serde_json::Va
         return Ok(serde_json::to_value(checker.check(&subject).await?)?);
     };
     let asked = requests.ask(kind, &subject)?;
+    if requests.is_shared() {
+        bail!(
+            "request {} is recorded, and nothing of its contributor is let in any more; the worker that looks after the tables \
+             removes what is stored within minutes, and the ledger of requests tells when",
+            asked.request()
+        );
+    }
     let mut worker = Worker::new(store, Arc::new(Progress::default()))?;
     worker.remove_suppressed().await.with_context(|| {
         format!(

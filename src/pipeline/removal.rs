@@ -2,6 +2,11 @@
 //!
 //! It works from the suppression list alone, so that it can be taken up after a crash at any point, and each step
 //! may be repeated. The worker does nothing else meanwhile: nothing is computed while somebody is half removed.
+//!
+//! Where many nodes seal and commit, it takes two waits ([`anonymizer::shared`]), during which the worker does go on, but
+//! releases nothing: until every node knows who must not come in, and until every node seals under another key. Only then
+//! no row and no frame can come behind the search. The hours that are being sealed get another key whether or not anybody
+//! was found in them, so that a frame which was on its way all that time cannot be opened.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -14,9 +19,12 @@ use transport::Partition;
 
 use super::Worker;
 use crate::frames::{Frames, Read};
+use crate::subject::{Requests, Underway};
 
-/// Longest wait for frames that are on their way into the log.
+/// Longest wait for frames of this process that are on their way into the log.
 const IN_FLIGHT_MAX: Duration = Duration::from_secs(30);
+const ROWS: &str = "rows could not be removed from the tables";
+const FRAMES: &str = "frames could not be removed from the log";
 /// Between two looks at whether they have arrived.
 const IN_FLIGHT_LOOK: Duration = Duration::from_millis(5);
 
@@ -28,23 +36,77 @@ impl Worker {
     ///
     /// The first step that failed. The list remembers, and the next call goes on.
     pub async fn remove_suppressed(&mut self) -> anyhow::Result<()> {
-        let pending = self.store.requests.list().pending();
+        let requests = Arc::clone(&self.store.requests);
+        let pending = requests.ready()?;
         let half_done = self.store.gate.superseded()?;
         if pending.is_empty() && half_done.is_empty() {
             return Ok(());
         }
+        if requests.is_shared() {
+            if !self.store.own().maintainer {
+                return Ok(());
+            }
+            return self.remove_from_many(&requests, pending).await;
+        }
         tracing::trace!(target: "quorate::moment", "erase drain");
         self.drain().await.context("what came before a request could not be committed")?;
         tracing::trace!(target: "quorate::moment", "erase rows");
-        self.remove_rows(&pending).await.context("rows could not be removed from the tables")?;
+        self.remove_rows(&pending).await.context(ROWS)?;
         tracing::trace!(target: "quorate::moment", "erase search");
-        let (frames, keys) =
-            self.reseal(&pending).await.context("frames could not be removed from the log")?;
+        let hours = self.supersede(&pending).await.context(FRAMES)?;
+        self.settled(&hours).await.context(FRAMES)?;
+        let (frames, keys) = self.reseal(&hours).await.context(FRAMES)?;
+        self.end(pending, frames, &keys)
+    }
+
+    /// Notes that nothing stored holds these contributors any more.
+    fn end(&self, done: Vec<Suppressed>, frames: u64, keys: &[String]) -> anyhow::Result<()> {
         tracing::trace!(target: "quorate::moment", "erase done");
-        let requests: Vec<String> = pending.into_iter().map(|entry| entry.request).collect();
-        self.store.requests.done(&requests, frames, &keys)?;
+        let requests: Vec<String> = done.into_iter().map(|entry| entry.request).collect();
+        self.store.requests.done(&requests, frames, keys)?;
         tracing::info!(requests = requests.len(), frames, keys = keys.len(), "requests are done");
         Ok(())
+    }
+
+    /// One step with many nodes: gives the hours other keys, or goes on once every node seals under them.
+    async fn remove_from_many(
+        &mut self,
+        requests: &Requests,
+        pending: Vec<Suppressed>,
+    ) -> anyhow::Result<()> {
+        let underway = requests.underway().clone();
+        let Some(Underway { requests: named, hours }) = underway else {
+            let mut hours = self.supersede(&pending).await.context(FRAMES)?;
+            // A frame that was sealed before its node saw the list, and comes behind the search, is under one of these.
+            let since = (self.store.clock)().hour().saturating_sub(1);
+            hours.extend(self.store.gate.supersede_since(since)?);
+            let named = pending.into_iter().map(|entry| entry.request).collect();
+            *requests.underway() = Some(Underway { requests: named, hours });
+            return Ok(());
+        };
+        if !hours.iter().all(|hour| self.store.gate.is_settled(*hour)) {
+            return Ok(());
+        }
+        let pending: Vec<Suppressed> =
+            pending.into_iter().filter(|entry| named.contains(&entry.request)).collect();
+        self.drain().await.context("what came before a request could not be committed")?;
+        self.remove_rows(&pending).await.context(ROWS)?;
+        let (frames, keys) = self.reseal(&hours).await.context(FRAMES)?;
+        // What a worker committed that had stopped for longer than it may.
+        self.remove_rows(&pending).await.context(ROWS)?;
+        self.end(pending, frames, &keys)?;
+        *requests.underway() = None;
+        Ok(())
+    }
+
+    /// Whether anybody is on the list whose rows or frames may still be there: nothing may be released meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If the ledger of keys cannot be read.
+    pub(super) fn is_removing(&self) -> anyhow::Result<bool> {
+        let is_pending = !self.store.requests.list().pending().is_empty();
+        Ok(is_pending || !self.store.gate.superseded()?.is_empty())
     }
 
     async fn remove_rows(&mut self, pending: &[Suppressed]) -> anyhow::Result<()> {
@@ -80,35 +142,42 @@ impl Worker {
         Ok(())
     }
 
-    /// Seals the hours that hold a suppressed contributor under new keys, without it, and destroys the old ones. Gives the
-    /// frames rewritten and the commitments of the keys destroyed.
-    async fn reseal(&mut self, pending: &[Suppressed]) -> anyhow::Result<(u64, Vec<String>)> {
+    /// Gives another key to every hour in whose frames a suppressed contributor is, and tells these and those that an
+    /// earlier round left with more than one.
+    async fn supersede(&mut self, pending: &[Suppressed]) -> anyhow::Result<BTreeSet<u32>> {
         let gate = Arc::clone(&self.store.gate);
         let families: BTreeSet<&str> = pending.iter().map(|entry| entry.family.as_str()).collect();
         let mut hours: BTreeSet<u32> = gate.superseded()?.into_iter().collect();
         let holding = self.hours_holding(&families, &hours).await?;
-        for hour in holding.difference(&hours) {
+        for hour in &holding {
             gate.supersede(*hour)?;
         }
         hours.extend(holding);
+        Ok(hours)
+    }
+
+    /// Seals these hours' frames under their newest keys, without suppressed contributors, and destroys the older keys. Gives
+    /// the frames rewritten and the commitments of the keys destroyed.
+    async fn reseal(&mut self, hours: &BTreeSet<u32>) -> anyhow::Result<(u64, Vec<String>)> {
+        let gate = Arc::clone(&self.store.gate);
         if hours.is_empty() {
             return Ok((0, Vec::new()));
         }
-        self.settled(&hours).await?;
         tracing::trace!(target: "quorate::moment", "erase frames");
         let mut rewritten = 0;
         for partition in 0..self.store.log.partitions() {
-            rewritten += self.reseal_partition(Partition(partition), &hours).await?;
+            rewritten += self.reseal_partition(Partition(partition), hours).await?;
         }
         tracing::trace!(target: "quorate::moment", "erase keys");
         let mut keys = Vec::new();
         for hour in hours {
-            keys.extend(gate.destroy_superseded(hour)?);
+            keys.extend(gate.destroy_superseded(*hour)?);
         }
         Ok((rewritten, keys))
     }
 
-    /// The hours in whose frames anybody suppressed is; those of `known` are not looked at again.
+    /// The hours in whose frames anybody suppressed is; of those of `known`, whose frames are sealed again in any case, only
+    /// if that is under the newest key.
     async fn hours_holding(
         &self,
         families: &BTreeSet<&str>,
@@ -124,7 +193,11 @@ impl Worker {
                     let hour = header.hour;
                     let named =
                         header.family.as_deref().is_some_and(|name| families.contains(name));
-                    if !named || header.rows == 0 || known.contains(&hour) || hours.contains(&hour)
+                    if !named || header.rows == 0 || hours.contains(&hour) {
+                        continue;
+                    }
+                    if known.contains(&hour)
+                        && !self.store.gate.is_newest(hour, header.generation)?
                     {
                         continue;
                     }

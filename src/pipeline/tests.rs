@@ -3,4 +3,5 @@
 mod clocks;
 mod danger;
 mod place;
+mod removal;
 mod shared;

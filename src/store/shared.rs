@@ -6,20 +6,14 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use anonymizer::shared::REFRESH_EVERY_MS;
-use anonymizer::{Folder, Gate, KeyRing, Sharing, Shelf, Shelves, SuppressionList};
+use anonymizer::{Gate, KeyRing, Resolver, Sharing, Shelf, Shelves, SuppressionList};
 use anyhow::Context;
 use schemas::{Clock, Package};
-use storage::Root;
 
-use crate::clock;
 use crate::config::{Config, Roles};
 use crate::harden;
-
-/// The shelf in a root.
-fn shelf(root: &Root) -> anyhow::Result<Arc<dyn Shelf>> {
-    let folder = root.as_folder().context("keys in an object store cannot be used yet")?;
-    Ok(Arc::new(Folder::new(folder.to_owned())))
-}
+use crate::shelf;
+use crate::subject::Requests;
 
 /// The shelf of keys, and of the id of a log in Kafka.
 ///
@@ -27,13 +21,23 @@ fn shelf(root: &Root) -> anyhow::Result<Arc<dyn Shelf>> {
 ///
 /// If it cannot be reached.
 pub(crate) fn keys(config: &Config) -> anyhow::Result<Arc<dyn Shelf>> {
-    shelf(&config.keys_root()?)
+    shelf::of(&config.keys_root()?)
+}
+
+/// Where keys lie, and their ledger.
+///
+/// # Errors
+///
+/// If either cannot be reached.
+pub(crate) fn shelves(config: &Config) -> anyhow::Result<Shelves> {
+    let (ring, ledger) = (keys(config)?, shelf::of(&config.events_root()?.join("ledger"))?);
+    Ok(Shelves { ring, ledger, ledger_name: "keys.jsonl".to_owned() })
 }
 
 /// Whether other processes change what this one uses.
-pub(crate) fn sharing(config: &Config, roles: Roles) -> Sharing {
+pub(super) fn sharing(config: &Config, roles: Roles, steady: Clock) -> Sharing {
     match config.is_shared(roles) {
-        true => Sharing::Shared { steady: clock::steady() },
+        true => Sharing::Shared { steady },
         false => Sharing::Sole,
     }
 }
@@ -46,25 +50,23 @@ pub(crate) fn sharing(config: &Config, roles: Roles) -> Sharing {
 /// would lie where they cannot be destroyed.
 pub(super) fn key_ring(
     config: &Config,
-    roles: Roles,
+    sharing: &Sharing,
     clock: &Clock,
 ) -> anyhow::Result<Arc<KeyRing>> {
     harden::check(&config.keyring)?;
     let key: &Path = &config.keyring.key_encryption_key;
-    let (ring, ledger) = (keys(config)?, shelf(&config.events_root()?.join("ledger"))?);
-    let ledger_name = "keys.jsonl".to_owned();
-    let mut began = ledger.read(&ledger_name)?.is_some() || config.log_dir().exists();
-    let sharing = sharing(config, roles);
-    match &sharing {
+    let shelves = shelves(config)?;
+    let written = shelves.ledger.read_from(&shelves.ledger_name, 0)?;
+    let mut began = !written.is_empty() || config.log_dir().exists();
+    match sharing {
         Sharing::Sole => began |= key.exists() || config.keyring.folder()?.exists(),
         // Of many nodes each has a copy before it starts; who begins may make it.
         Sharing::Shared { .. } if !began => drop(KeyRing::make_key_encryption_key(key)?),
         Sharing::Shared { .. } => {}
     }
-    let shelves = Shelves { ring, ledger, ledger_name };
     let ring = match began {
-        true => KeyRing::open_on(&shelves, key, clock, sharing),
-        false => KeyRing::create_on(&shelves, key, clock, sharing),
+        true => KeyRing::open_on(&shelves, key, clock, sharing.clone()),
+        false => KeyRing::create_on(&shelves, key, clock, sharing.clone()),
     };
     Ok(Arc::new(ring.context("the key ring cannot be opened")?))
 }
@@ -72,13 +74,12 @@ pub(super) fn key_ring(
 /// Opens the suppression list.
 pub(super) fn suppression_list(
     config: &Config,
-    roles: Roles,
+    sharing: &Sharing,
     ring: &Arc<KeyRing>,
     package: &Package,
 ) -> anyhow::Result<Arc<SuppressionList>> {
-    let shelf = shelf(&config.events_root()?.join("suppression"))?;
-    let sharing = sharing(config, roles);
-    let ring = Arc::clone(ring);
+    let shelf = shelf::of(&config.events_root()?.join("suppression"))?;
+    let (ring, sharing) = (Arc::clone(ring), sharing.clone());
     let list = SuppressionList::on(shelf, "list.json", ring, &package.controller, sharing)?;
     Ok(Arc::new(list))
 }
@@ -90,7 +91,7 @@ pub(super) fn gate(
     ring: &Arc<KeyRing>,
     list: &Arc<SuppressionList>,
 ) -> anyhow::Result<Arc<Gate>> {
-    let archive = shelf(&config.events_root()?.join("policies"))?;
+    let archive = shelf::of(&config.events_root()?.join("policies"))?;
     let gate = Gate::on(Arc::clone(package), Arc::clone(ring), archive)?;
     Ok(Arc::new(gate.with_suppression(Arc::clone(list))))
 }
@@ -106,11 +107,27 @@ pub(crate) fn gate_to_look(
     package: &Arc<Package>,
     clock: &Clock,
 ) -> anyhow::Result<Arc<Gate>> {
-    let ledger = shelf(&config.events_root()?.join("ledger"))?;
-    anyhow::ensure!(ledger.read("keys.jsonl")?.is_some(), "there is no key ring yet");
-    let ring = key_ring(config, Roles::ALL, clock)?;
-    let list = suppression_list(config, Roles::ALL, &ring, package)?;
+    let shelves = shelves(config)?;
+    let written = shelves.ledger.read_from(&shelves.ledger_name, 0)?;
+    anyhow::ensure!(!written.is_empty(), "there is no key ring yet");
+    let sharing = sharing(config, Roles::ALL, crate::clock::steady());
+    let ring = key_ring(config, &sharing, clock)?;
+    let list = suppression_list(config, &sharing, &ring, package)?;
     gate(config, package, &ring, &list)
+}
+
+/// Opens the ledger of requests.
+pub(super) fn requests(
+    config: &Config,
+    sharing: Sharing,
+    package: &Arc<Package>,
+    gate: &Arc<Gate>,
+    list: Arc<SuppressionList>,
+    clock: &Clock,
+) -> anyhow::Result<Requests> {
+    let shelf = shelf::of(&config.events_root()?)?;
+    let (package, gate) = (Arc::clone(package), Arc::clone(gate));
+    Requests::on(shelf, sharing, package, gate, list, Arc::clone(clock))
 }
 
 /// Reads what other nodes did, every few seconds until it is dropped: on a thread, which no commit holds up.
@@ -119,13 +136,14 @@ pub(super) struct Refresher {
 }
 
 impl Refresher {
-    pub(super) fn of(gate: Arc<Gate>) -> anyhow::Result<Self> {
+    pub(super) fn of(gate: Arc<Gate>, resolver: Arc<Resolver>) -> anyhow::Result<Self> {
         let (stop, stopped) = channel::<()>();
         let every = Duration::from_millis(REFRESH_EVERY_MS.unsigned_abs());
         let refresh = move || {
             let mut failing = false;
             while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 let read = gate.refresh();
+                resolver.forget();
                 match &read {
                     Ok(()) if failing => tracing::info!("keys and suppression list are read again"),
                     Ok(()) => {}

@@ -1,12 +1,10 @@
-//! `ledger/requests.jsonl`: who asked for what is not in it, when and what became of it is. Append-only, a line a step.
+//! `ledger/requests.jsonl`: who asked for what is not in it, when and what became of it is. Append-only, a line a step, by
+//! any number of processes.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use anonymizer::RequestKind;
+use anonymizer::{RequestKind, Shelf};
 use anyhow::Context;
 use schemas::Millis;
 use serde::{Deserialize, Serialize};
@@ -53,40 +51,49 @@ struct State {
     done: Option<(String, Removed)>,
 }
 
+/// How often others may be first to append before it is given up.
+const TRIES: usize = 200;
+
 /// The file, and what has been read of it.
 pub(super) struct RequestLedger {
-    path: PathBuf,
-    file: File,
+    shelf: Arc<dyn Shelf>,
+    name: String,
+    /// Bytes of whole lines read, lines, and bytes of one that a crash tore.
+    offset: u64,
+    lines: usize,
+    torn: u64,
     states: HashMap<String, State>,
 }
 
 impl RequestLedger {
-    pub(super) fn open(path: PathBuf) -> anyhow::Result<Self> {
-        let doing = || format!("cannot open the ledger of requests {}", path.display());
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).with_context(doing)?;
-        }
-        let mut options = OpenOptions::new();
-        let file = options.read(true).append(true).create(true).mode(0o600).open(&path);
-        let file = file.with_context(doing)?;
-        let text = std::fs::read_to_string(&path).with_context(doing)?;
-        let mut ledger = Self { path, file, states: HashMap::new() };
-        if !text.is_empty() && !text.ends_with('\n') {
-            // A line that a crash tore says nothing; the next one stands alone.
-            ledger.append("\n")?;
-        }
-        let whole = text.lines().enumerate().filter(|(_, line)| line.ends_with('}'));
-        for (index, line) in whole {
-            let line: Line = serde_json::from_str(line).map_err(|_| {
-                let path = ledger.path.display();
-                anyhow::anyhow!(
-                    "line {} of the ledger of requests {path} cannot be read",
-                    index + 1
-                )
-            })?;
-            ledger.take(&line);
-        }
+    pub(super) fn open(shelf: Arc<dyn Shelf>, name: &str) -> anyhow::Result<Self> {
+        let (name, states) = (name.to_owned(), HashMap::new());
+        let mut ledger = Self { shelf, name, offset: 0, lines: 0, torn: 0, states };
+        ledger.refresh()?;
         Ok(ledger)
+    }
+
+    /// Reads what others have appended.
+    pub(super) fn refresh(&mut self) -> anyhow::Result<()> {
+        let tail = self.shelf.read_from(&self.name, self.offset);
+        let tail = tail.context("the ledger of requests cannot be read")?;
+        let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for line in tail[..whole].split_inclusive(|byte| *byte == b'\n') {
+            self.lines += 1;
+            let line = line.trim_ascii_end();
+            // A line that a crash tore says nothing; the next one stands alone.
+            if line.ends_with(b"}") {
+                let read = serde_json::from_slice(line).ok().with_context(|| {
+                    let (number, place) = (self.lines, self.shelf.place(&self.name));
+                    let place = place.display();
+                    format!("line {number} of the ledger of requests {place} cannot be read")
+                });
+                self.take(&read?);
+            }
+        }
+        self.offset += whole as u64;
+        self.torn = (tail.len() - whole) as u64;
+        Ok(())
     }
 
     pub(super) fn received(
@@ -128,16 +135,18 @@ impl RequestLedger {
         self.states.get(request)?.done.clone()
     }
 
-    /// Ends the requests that are neither done nor in the suppression list.
-    pub(super) fn drop_unentered(&mut self, entered: &[String], at: Millis) -> anyhow::Result<()> {
+    /// The requests that are neither done nor in the suppression list.
+    pub(super) fn unentered(&self, entered: &[String]) -> Vec<String> {
         let open = self.states.iter().filter(|(_, state)| !state.ended);
-        let lost: Vec<String> = open
-            .map(|(request, _)| request.clone())
-            .filter(|request| !entered.contains(request))
-            .collect();
-        for request in lost {
+        let open = open.map(|(request, _)| request.clone());
+        open.filter(|request| !entered.contains(request)).collect()
+    }
+
+    /// Ends requests that went no further than this ledger.
+    pub(super) fn drop_all(&mut self, requests: &[String], at: Millis) -> anyhow::Result<()> {
+        for request in requests {
             tracing::warn!(request, "a request was cut off before anything was done: ask it again");
-            self.write(&request, at, Step::Dropped)?;
+            self.write(request, at, Step::Dropped)?;
         }
         Ok(())
     }
@@ -145,14 +154,20 @@ impl RequestLedger {
     fn write(&mut self, request: &str, at: Millis, step: Step) -> anyhow::Result<()> {
         let line = Line { at: at.to_string(), request: request.to_owned(), step };
         let text = serde_json::to_string(&line).context("a request cannot be written")? + "\n";
-        self.append(&text)?;
-        self.take(&line);
-        Ok(())
-    }
-
-    fn append(&mut self, text: &str) -> anyhow::Result<()> {
-        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all());
-        written.with_context(|| format!("cannot append to {}", self.path.display()))
+        for _ in 0..TRIES {
+            let end = if self.torn > 0 { "\n" } else { "" };
+            let appended = self.shelf.append(
+                &self.name,
+                self.offset + self.torn,
+                [end, &text].concat().as_bytes(),
+            );
+            let appended = appended.context("a request cannot be written")?;
+            self.refresh()?;
+            if appended {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("a request cannot be written: others write all the time")
     }
 
     fn take(&mut self, line: &Line) {
@@ -171,36 +186,67 @@ impl RequestLedger {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use anonymizer::Folder;
+
     use super::*;
 
     const NOW: Millis = Millis(1_795_435_200_000);
+
+    fn open(path: &Path) -> anyhow::Result<RequestLedger> {
+        let (shelf, name) = Folder::of(path);
+        RequestLedger::open(Arc::new(shelf), &name)
+    }
 
     #[test]
     fn steps_survive_and_a_torn_line_says_nothing() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("ledger").join("requests.jsonl");
-        let open = || RequestLedger::open(path.clone()).unwrap();
-        let mut ledger = open();
+        let mut ledger = open(&path).unwrap();
         let (kind, due) = (RequestKind::Object, NOW.plus(1));
         for request in ["a", "b", "c"] {
             ledger.received(request, kind, "devices", NOW, due, "00").unwrap();
         }
         ledger.removing("a", 7, NOW).unwrap();
         ledger.removing("a", 3, NOW).unwrap();
-        ledger.append("{\"at\":\"20").unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text + "{\"at\":\"20").unwrap();
         drop(ledger);
 
-        let mut ledger = open();
+        let mut ledger = open(&path).unwrap();
         assert_eq!(ledger.removed("a"), None);
         ledger.done("a", 4, &["11".to_owned()], NOW).unwrap();
-        ledger.drop_unentered(&["b".to_owned()], NOW).unwrap();
+        let lost = ledger.unentered(&["b".to_owned()]);
+        assert_eq!(lost, ["c"]);
+        ledger.drop_all(&lost, NOW).unwrap();
         drop(ledger);
 
-        let ledger = open();
+        let ledger = open(&path).unwrap();
         let (_, removed) = ledger.removed("a").unwrap();
         assert_eq!((removed.rows_removed, removed.frames_rewritten), (7, 4));
         let ended = |request: &str| ledger.states[request].ended;
         assert!(ended("a") && !ended("b") && ended("c"));
+    }
+
+    #[test]
+    fn what_many_append_at_once_is_all_there() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("requests.jsonl");
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let path = &path;
+                scope.spawn(move || {
+                    let mut ledger = open(path).unwrap();
+                    for rows in 1..=10 {
+                        ledger.removing(&format!("request {writer}"), rows, NOW).unwrap();
+                    }
+                });
+            }
+        });
+        let ledger = open(&path).unwrap();
+        assert_eq!(ledger.lines, 40);
+        assert!(ledger.states.values().all(|state| state.rows == 10));
     }
 
     #[test]
@@ -209,7 +255,7 @@ mod tests {
         let path = place.path().join("requests.jsonl");
         std::fs::write(&path, "{\"at\":\"x\",\"request\":\"a\",\"state\":\"dropped\"}\n{}\n")
             .unwrap();
-        let error = RequestLedger::open(path).err().map(|error| error.to_string());
+        let error = open(&path).err().map(|error| error.to_string());
         assert!(error.unwrap().starts_with("line 2 of"));
     }
 }

@@ -7,7 +7,9 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use anonymizer::shared::REFRESH_EVERY_MS;
 use anonymizer::{RequestKind, Subject};
 use anyhow::Context;
 use axum::extract::{DefaultBodyLimit, State};
@@ -18,12 +20,17 @@ use axum::{Json, Router};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::check::Checker;
 use super::{IDENTIFIER_BYTES_MAX, Requests};
 use crate::pipeline::Request;
 
 const TOKEN_BYTES: usize = 32;
+/// How long who asks is kept waiting where another node removes: all of them have to see the list and another key first.
+const SHARED_WAIT: Duration = Duration::from_secs(600);
+/// How often it is looked whether that is done.
+const SHARED_LOOK: Duration = Duration::from_millis(REFRESH_EVERY_MS.unsigned_abs());
 
 /// What the command posts. No `Debug`: an identifier is in it.
 #[derive(Serialize, Deserialize)]
@@ -151,12 +158,30 @@ impl Subjects {
                 "request {request} is recorded, nothing of its contributor is let in any more, and the service goes on to remove what is stored"
             )
         };
+        let until = Instant::now() + SHARED_WAIT;
+        loop {
+            let asked_here = self.ask_worker().await;
+            if !self.requests.is_shared() {
+                asked_here.with_context(later)?;
+                return self.requests.receipt(&asked).with_context(later);
+            }
+            let requests = Arc::clone(&self.requests);
+            let looked = tokio::task::spawn_blocking(move || requests.refresh()).await?;
+            if let (Ok(()), Some(receipt)) = (looked, self.requests.receipt(&asked)) {
+                return Ok(receipt);
+            }
+            anyhow::ensure!(Instant::now() < until, "{}", later());
+            tokio::time::sleep(SHARED_LOOK).await;
+        }
+    }
+
+    /// Has the worker of this process remove what it can; none if there is none, or it failed.
+    async fn ask_worker(&self) -> Option<()> {
         let (done, answer) = oneshot::channel();
-        let worker = self.worker.upgrade().with_context(later)?;
-        worker.send(Request::Remove(done)).await.ok().with_context(later)?;
+        let worker = self.worker.upgrade()?;
+        worker.send(Request::Remove(done)).await.ok()?;
         drop(worker);
-        answer.await.ok().with_context(later)?;
-        self.requests.receipt(&asked).with_context(later)
+        answer.await.ok()
     }
 
     async fn check(&self, subject: Subject) -> anyhow::Result<super::check::Checked> {

@@ -110,21 +110,55 @@ impl Gate {
         if let Some(known) = known.get_mut(&hour) {
             known.set_newest(next);
         }
-        self.superseded_for_ms(hour);
-        Ok(())
+        drop(known);
+        self.superseded_for_ms(hour).map(drop)
     }
 
-    /// For how long this process has known that `hour` has more than one key, by the steady clock.
-    fn superseded_for_ms(&self, hour: u32) -> i64 {
-        let now = self.ring.steady_now();
+    /// Gives another key to every hour from `hour` on that has a living one, and names them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gate::supersede`].
+    pub fn supersede_since(&self, hour: u32) -> Result<Vec<u32>, Error> {
+        let mut hours = Vec::new();
+        for entry in self.ring.list()? {
+            if let (KeyName::Seal { hour: of, .. }, KeyState::Alive) = (entry.name, entry.state)
+                && of >= hour
+                && !hours.contains(&of)
+            {
+                hours.push(of);
+            }
+        }
+        hours.iter().try_for_each(|hour| self.supersede(*hour))?;
+        Ok(hours)
+    }
+
+    /// Whether this is the newest generation of `hour`'s keys.
+    ///
+    /// # Errors
+    ///
+    /// If the ledger of keys cannot be read.
+    pub fn is_newest(&self, hour: u32, generation: u32) -> Result<bool, Error> {
+        Ok(self.newest(hour)?.0 <= generation)
+    }
+
+    /// For how long this process has known the newest key of `hour`, by the steady clock.
+    fn superseded_for_ms(&self, hour: u32) -> Result<i64, Error> {
+        let (now, newest) = (self.ring.steady_now(), self.newest(hour)?.0);
         let mut since = self.superseded_since.lock().unwrap_or_else(PoisonError::into_inner);
-        now.0.saturating_sub(since.entry(hour).or_insert(now).0)
+        let known = since.entry(hour).or_insert((newest, now));
+        // Another one begins anew: nodes may have sealed under the one before until now.
+        if known.0 != newest {
+            *known = (newest, now);
+        }
+        Ok(now.0.saturating_sub(known.1.0))
     }
 
     /// Whether every frame sealed under an older key of `hour` is in the log, or has failed, or will not be acknowledged.
     #[must_use]
     pub fn is_settled(&self, hour: u32) -> bool {
-        if self.ring.is_shared() && self.superseded_for_ms(hour) < SETTLE_AFTER_MS {
+        let known_for = |ms: i64| self.superseded_for_ms(hour).is_ok_and(|known| known >= ms);
+        if self.ring.is_shared() && !known_for(SETTLE_AFTER_MS) {
             return false;
         }
         let known = self.generations.lock().unwrap_or_else(PoisonError::into_inner);

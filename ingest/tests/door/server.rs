@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::support::{Answer, House, NOW, config, event, events, request};
@@ -252,8 +252,9 @@ async fn other_paths_and_methods_are_answered() {
     }
 }
 
-/// A log that fails.
-struct Broken;
+/// A log that fails; or one that takes a frame while another node gives its hour another key, and the door looks.
+#[derive(Clone, Default)]
+struct Broken(Arc<OnceLock<Arc<anonymizer::Gate>>>);
 
 #[async_trait]
 impl Log for Broken {
@@ -265,8 +266,11 @@ impl Log for Broken {
         1
     }
 
-    async fn append(&self, _: Partition, _: anonymizer::Sealed) -> Result<Position, LogError> {
-        Err(LogError::Stopped)
+    async fn append(&self, _: Partition, frame: anonymizer::Sealed) -> Result<Position, LogError> {
+        let gate = self.0.get().ok_or(LogError::Stopped)?;
+        gate.supersede(frame.header().hour).unwrap();
+        gate.refresh().unwrap();
+        Ok(Position(0))
     }
 
     async fn read(
@@ -303,7 +307,7 @@ impl Log for Broken {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_acknowledged_that_the_log_did_not_take() {
-    let house = House::open_with(config(), |_| Arc::new(Broken)).await;
+    let house = House::open_with(config(), |_| Arc::new(Broken::default())).await;
     for body in [event(1), events(0..10), "nonsense".to_owned(), r#"{"type":"x"}"#.to_owned()] {
         let answer = house.post(body).await;
         assert_eq!((answer.status, answer.error().as_str()), (503, "unavailable"));
@@ -318,6 +322,16 @@ async fn nothing_is_acknowledged_that_the_log_did_not_take() {
     assert!(!house.server.ready());
     assert!(house.server.stats().is_empty());
     assert!(house.server.families().iter().all(|status| status.refused.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_acknowledged_whose_key_was_given_up_on_the_way() {
+    let log = Broken::default();
+    let own = log.clone();
+    let house = House::open_with(config(), |_| Arc::new(log)).await;
+    assert!(own.0.set(Arc::clone(&house.gates.gate)).is_ok());
+    let answer = house.post(event(1)).await;
+    assert_eq!((answer.status, answer.error().as_str()), (503, "unavailable"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use anonymizer::{Agents, Gate, Geo, KeyRing, Origin, Resolver};
+use anonymizer::{Agents, Gate, Geo, KeyRing, Origin, Resolver, Sharing, Shelves};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::util::display::array_value_to_string;
 use ingest::{IngestConfig, Server};
@@ -58,13 +58,12 @@ pub(crate) struct Gates {
 
 impl Gates {
     pub(crate) fn new(package: Arc<Package>, folder: &Path, clock: &Clock) -> Self {
-        let ring = KeyRing::create(
-            &folder.join("keyring"),
-            &folder.join("key-encryption.key"),
-            &folder.join("keys.jsonl"),
-            clock,
-        );
-        let ring = Arc::new(ring.unwrap());
+        let kek = folder.join("key-encryption.key");
+        KeyRing::make_key_encryption_key(&kek).unwrap();
+        let shelves = Shelves::folders(&folder.join("keyring"), &folder.join("keys.jsonl"));
+        // As one of many nodes, for whom no time passes.
+        let sharing = Sharing::Shared { steady: Arc::new(|| Millis(0)) };
+        let ring = Arc::new(KeyRing::create_on(&shelves, &kek, clock, sharing).unwrap());
         let resolver = Resolver::new(
             Arc::clone(&package),
             Arc::clone(&ring),

@@ -14,10 +14,10 @@ use transport::Log;
 use super::place::{Place, Running, START, books, event};
 use crate::config::Roles;
 use crate::pipeline::{Progress, Worker, is_fenced};
-use crate::store::Store;
+use crate::store::{Node, Store};
 use crate::streams::{Member, Share, Streams};
 
-const WORKER: Roles = Roles { ingest: false, worker: true, query: false };
+pub(super) const WORKER: Roles = Roles { ingest: false, worker: true, query: false };
 
 /// What a test says that the group says.
 struct Seat(watch::Receiver<Share>);
@@ -37,15 +37,19 @@ impl Member for Seat {
 }
 
 /// A worker of the two, and its share.
-struct Hand {
-    worker: Worker,
+pub(super) struct Hand {
+    pub(super) worker: Worker,
     progress: Arc<Progress>,
     share: watch::Sender<Share>,
 }
 
 impl Hand {
     async fn at(place: &Place, name: &str, log: &Arc<dyn Log>, own: &[u16]) -> Self {
-        let mut store = Store::over(place.node(name, WORKER), Some(Arc::clone(log))).await.unwrap();
+        Self::of(place.node(name, WORKER), log, own).await
+    }
+
+    pub(super) async fn of(node: Node, log: &Arc<dyn Log>, own: &[u16]) -> Self {
+        let mut store = Store::over(node, Some(Arc::clone(log))).await.unwrap();
         let (share, seat) = watch::channel(Share::default());
         let feeds = store.streams.feeds().to_vec();
         store.streams = Streams::shared(feeds, vec![Box::new(Seat(seat))]);
@@ -70,13 +74,13 @@ impl Hand {
 }
 
 /// A door with a log, whose own worker is not used.
-async fn door(place: &Place) -> (Running<'_>, Arc<dyn Log>) {
+pub(super) async fn door(place: &Place) -> (Running<'_>, Arc<dyn Log>) {
     let mut running = place.start_door().await;
     let log = Arc::clone(&running.worker.store().log);
     (running, log)
 }
 
-async fn post(running: &Running<'_>, name: &str, count: usize) {
+pub(super) async fn post(running: &Running<'_>, name: &str, count: usize) {
     let events = (0..count).map(|n| event(&format!("{name}{n}"), json!({}))).collect();
     assert_eq!(running.post(events).await, 202);
 }
