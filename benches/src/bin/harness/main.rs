@@ -1,8 +1,8 @@
 //! The shipped binary beside the straight line, on the same events, alternately.
 //!
-//! For each pair: the reference, an import, the reference again, the HTTP service; each a process of its
-//! own, measured from its start to its end, start-up included on every side. What counts is the ratio of
-//! CPU time of a pipeline to that of the reference just before it: other work on the machine slows both.
+//! For each pair and path: the reference, then the binary; each a process of its own, measured from its start to its
+//! end, start-up included on every side. What counts is the ratio of CPU time of a pipeline to that of the reference just
+//! before it: other work on the machine slows both. A replay is compared with an import instead.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
@@ -20,13 +20,14 @@ use pipeline::Pipeline;
 use table::Series;
 
 const USAGE: &str = "\
-usage: harness [--events N] [--pairs N] [--seed N] [--days N] [--only import|http] [--binary FILE]
+usage: harness [--events N] [--pairs N] [--seed N] [--days N] [--kafka BROKERS] [--only PATH] [--binary FILE]
 
   --events N    events, 1000000 by default
   --pairs N     pairs of each kind, 5 by default
   --seed N      seed of the generator, 1 by default
   --days N      days that the events are spread over, 1 by default
-  --only KIND   only the import, or only the service
+  --kafka LIST  also through Kafka: brokers as HOST:PORT,… of a cluster to throw away
+  --only PATH   only one of import, http, replay, kafka
   --binary FILE the binary to measure; by default `quorate` beside this program
 ";
 
@@ -34,6 +35,10 @@ usage: harness [--events N] [--pairs N] [--seed N] [--days N] [--only import|htt
 const IMPORT_GOAL: f64 = 2.5;
 /// The same, over HTTP.
 const HTTP_GOAL: f64 = 3.0;
+/// The same, over HTTP and through Kafka.
+const KAFKA_GOAL: f64 = 3.0;
+/// Most CPU time of a replay, in that of an import.
+const REPLAY_GOAL: f64 = 1.0;
 /// Most resident memory, in MiB, whatever the number of events.
 const RSS_GOAL_MIB: f64 = 512.0;
 
@@ -42,9 +47,16 @@ struct Options {
     pairs: usize,
     seed: u64,
     days: u32,
-    import: bool,
-    http: bool,
+    only: Option<String>,
+    kafka: Option<String>,
     binary: PathBuf,
+}
+
+impl Options {
+    fn has(&self, path: &str) -> bool {
+        let asked = self.only.as_deref().is_none_or(|only| only == path);
+        asked && (path != "kafka" || self.kafka.is_some())
+    }
 }
 
 fn main() -> ExitCode {
@@ -80,8 +92,8 @@ fn options(words: &[&str]) -> Option<Options> {
         pairs: 5,
         seed: 1,
         days: 1,
-        import: true,
-        http: true,
+        only: None,
+        kafka: None,
         binary: own.with_file_name("quorate"),
     };
     for pair in words.chunks(2) {
@@ -92,14 +104,12 @@ fn options(words: &[&str]) -> Option<Options> {
             "--seed" => options.seed = value.parse().ok()?,
             "--days" => options.days = value.parse().ok()?,
             "--binary" => options.binary = value.into(),
-            "--only" => {
-                options.import = *value == "import";
-                options.http = *value == "http";
-            }
+            "--kafka" => options.kafka = Some((*value).to_owned()),
+            "--only" => options.only = Some((*value).to_owned()),
             _ => return None,
         }
     }
-    (options.import || options.http).then_some(options)
+    ["import", "http", "replay", "kafka"].iter().any(|path| options.has(path)).then_some(options)
 }
 
 /// Runs all pairs and prints them; whether every goal is met.
@@ -114,19 +124,29 @@ fn measure(options: &Options) -> io::Result<bool> {
     let pipeline = Pipeline::new(&options.binary, place.path());
     let mut import = Series::new("import", IMPORT_GOAL, options.events);
     let mut http = Series::new("http", HTTP_GOAL, options.events);
+    let mut kafka = Series::new("kafka", KAFKA_GOAL, options.events);
+    let mut replay = Series::new("replay", REPLAY_GOAL, options.events).against("an import");
     for pair in 1..=options.pairs {
-        if options.import {
+        if options.has("import") {
             let straight = straight(place.path(), &input)?;
             import.add(pair, straight, pipeline.import(&input)?);
         }
-        if options.http {
+        if options.has("http") {
             let straight = straight(place.path(), &input)?;
             http.add(pair, straight, pipeline.http(&input)?);
+        }
+        if let Some(brokers) = options.kafka.as_deref().filter(|_| options.has("kafka")) {
+            let straight = straight(place.path(), &input)?;
+            kafka.add(pair, straight, pipeline.kafka(&input, brokers)?);
+        }
+        if options.has("replay") {
+            let imported = pipeline.import(&input)?;
+            replay.add(pair, imported, pipeline.replay(&input)?);
         }
     }
     println!();
     let mut met = true;
-    for series in [import, http].iter().filter(|series| series.pairs() > 0) {
+    for series in [import, http, kafka, replay].iter().filter(|series| series.pairs() > 0) {
         met &= series.summary(RSS_GOAL_MIB);
     }
     Ok(met)

@@ -39,16 +39,35 @@ impl Pipeline {
     /// `quorate run`, with the file posted to it in bodies of 100 events, until all is committed.
     pub(crate) fn http(&self, input: &Path) -> io::Result<(Used, u64)> {
         let home = Home::new(&self.binary, &self.place.join("http"))?;
-        let key = home.print(&["source", "add", "bench", "--kind", "server"])?;
-        let stdout = home.folder.join("stdout.txt");
-        let mut command = home.command(&["run"]);
-        let mut service = Watched::start(command.stdout(File::create(&stdout)?))?;
-        let address = wait_for_address(&mut service, &stdout)?;
-        post(input, address, &key, &mut service)?;
-        // A stop commits what was acknowledged.
-        service.look();
-        service.terminate()?;
-        let used = service.finish()?;
+        let used = home.serve(input)?;
+        home.remove(used)
+    }
+
+    /// The same with the log in Kafka, on topics of its own, which stay; CPU of the brokers is not counted.
+    pub(crate) fn kafka(&self, input: &Path, brokers: &str) -> io::Result<(Used, u64)> {
+        let home = Home::new(&self.binary, &self.place.join("kafka"))?;
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().map_err(io::Error::other)?;
+        let prefix = format!("bench-{}", since.as_millis());
+        home.change(|table| {
+            set(table, "kafka", "prefix", prefix.as_str().into());
+            set(table, "kafka", "replication", 1.into());
+            let properties =
+                toml::Table::from_iter([("bootstrap.servers".to_owned(), brokers.into())]);
+            set(table, "kafka", "properties", properties.into());
+        })?;
+        home.print(&["kafka", "topics", "create"])?;
+        let used = home.serve(input)?;
+        home.remove(used)
+    }
+
+    /// `quorate replay` of all that a service took in, into tables beside; filling the log is not counted.
+    pub(crate) fn replay(&self, input: &Path) -> io::Result<(Used, u64)> {
+        let home = Home::new(&self.binary, &self.place.join("replay"))?;
+        home.serve(input)?;
+        let beside = home.folder.join("beside");
+        let mut command = home.command(&["replay", "--from", "2020-01-01", "--to", "2100-01-01"]);
+        command.arg("--into").arg(&beside).stdout(Stdio::null());
+        let used = Watched::start(&mut command)?.finish()?;
         home.remove(used)
     }
 }
@@ -64,16 +83,37 @@ impl Home {
         let home = Self { binary: binary.to_owned(), folder: folder.to_owned() };
         let mut init = Command::new(binary);
         text(init.arg("init").arg(folder))?;
-        let file = folder.join("quorate.toml");
+        home.change(|table| {
+            for section in ["ingest", "query", "operator"] {
+                set(table, section, "listen", "127.0.0.1:0".into());
+            }
+            // Once, when the service starts: rounds of release are not what is measured here.
+            set(table, "sink", "maintain_every_s", 86_400.into());
+        })?;
+        Ok(home)
+    }
+
+    /// Changes the configuration.
+    fn change(&self, change: impl FnOnce(&mut toml::Table)) -> io::Result<()> {
+        let file = self.folder.join("quorate.toml");
         let content = std::fs::read_to_string(&file)?;
         let mut table: toml::Table = content.parse().map_err(io::Error::other)?;
-        for section in ["ingest", "query", "operator"] {
-            set(&mut table, section, "listen", "127.0.0.1:0".into());
-        }
-        // Once, when the service starts: rounds of release are not what is measured here.
-        set(&mut table, "sink", "maintain_every_s", 86_400.into());
-        std::fs::write(file, table.to_string())?;
-        Ok(home)
+        change(&mut table);
+        std::fs::write(file, table.to_string())
+    }
+
+    /// Runs the service, posts the file to it, and stops it when all is committed.
+    fn serve(&self, input: &Path) -> io::Result<Used> {
+        let key = self.print(&["source", "add", "bench", "--kind", "server"])?;
+        let stdout = self.folder.join("stdout.txt");
+        let mut command = self.command(&["run"]);
+        let mut service = Watched::start(command.stdout(File::create(&stdout)?))?;
+        let address = wait_for_address(&mut service, &stdout)?;
+        post(input, address, &key, &mut service)?;
+        // A stop commits what was acknowledged.
+        service.look();
+        service.terminate()?;
+        service.finish()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
