@@ -130,3 +130,6 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Version => version::run(),
     }
 }
+
+#[cfg(test)]
+mod deploy;

@@ -12,6 +12,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+mod described;
+
 /// Crates whose log lines are written by us, and hence checked to hold nothing personal.
 const OURS: [&str; 8] =
     ["quorate", "anonymizer", "disclosure", "ingest", "query", "schemas", "sink", "transport"];
@@ -43,5 +45,6 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
         return Ok(handle.clone());
     }
     let handle = PrometheusBuilder::new().install_recorder().context("cannot record metrics")?;
+    described::describe();
     Ok(METRICS.get_or_init(|| handle).clone())
 }

@@ -25,7 +25,7 @@ pub struct Args {
     /// What this process does of the whole, with commas between: `ingest` takes events, `worker` fills tables and
     /// releases statistics, `query` shows them. Some without the others need Kafka and shared storage.
     #[arg(long, value_name = "ROLES", default_value_t = Roles::ALL)]
-    roles: Roles,
+    pub(crate) roles: Roles,
 }
 
 /// Runs the service.

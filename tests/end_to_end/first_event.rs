@@ -27,7 +27,12 @@ fn from_init_to_an_answer() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(service.operator("/status").body().contains("devices"));
-    assert!(service.operator("/metrics").body().contains("quorate_events_total"));
+    let metrics = service.operator("/metrics").body();
+    assert!(metrics.contains("quorate_events_total"));
+    for line in metrics.lines().filter(|line| line.starts_with("# TYPE")) {
+        let name = line.split(' ').nth(2).unwrap_or_default();
+        assert!(metrics.contains(&format!("# HELP {name} ")), "nobody says what {name} is");
+    }
     for path in ["/healthz", "/readyz"] {
         assert_eq!(service.operator(path).status, 200, "{path}");
     }
