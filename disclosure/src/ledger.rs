@@ -286,13 +286,16 @@ mod tests {
     #[tokio::test]
     async fn each_commit_has_another_number() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(last_commit(folder.path()).unwrap(), None);
-        let mut ledger = Ledger::open(&folder.path().into()).await.unwrap();
-        let made = last_commit(folder.path()).unwrap().unwrap();
+        let root = Root::from(folder.path());
+        assert_eq!(last_commit(&root, None).await.unwrap(), None);
+        let mut ledger = Ledger::open(&root).await.unwrap();
+        let made = last_commit(&root, None).await.unwrap().unwrap();
         ledger.record(&[line("a")]).await.unwrap();
-        let first = last_commit(folder.path()).unwrap().unwrap();
+        let first = last_commit(&root, Some(made)).await.unwrap().unwrap();
         ledger.record(&[line("b")]).await.unwrap();
-        assert_eq!([first, last_commit(folder.path()).unwrap().unwrap()], [made + 1, made + 2]);
+        let last = last_commit(&root, Some(first)).await.unwrap().unwrap();
+        assert_eq!([first, last], [made + 1, made + 2]);
+        assert_eq!(last_commit(&root, Some(last)).await.unwrap(), Some(last));
     }
 
     #[tokio::test]
