@@ -2,6 +2,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use object_store::memory::InMemory;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, PutMultipartOptions,
+    PutOptions, PutResult,
+};
 
 use super::network::CHUNK_BYTES;
 use super::*;
@@ -140,4 +144,73 @@ fn options_are_known_and_never_quoted() {
 fn a_build_without_object_stores_says_so() {
     let error = Root::parse("s3://bucket", &options(&[])).unwrap_err().to_string();
     assert!(error.contains("feature s3"), "{error}");
+}
+
+/// A store that takes whatever comes, as some S3 APIs do that do not know `If-None-Match`.
+#[derive(Debug)]
+struct Careless(InMemory);
+
+impl std::fmt::Display for Careless {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Careless {
+    async fn put_opts(
+        &self,
+        location: &Key,
+        payload: PutPayload,
+        _: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        self.0.put_opts(location, payload, PutOptions::default()).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Key,
+        opts: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.0.put_multipart_opts(location, opts).await
+    }
+
+    async fn get_opts(
+        &self,
+        location: &Key,
+        options: GetOptions,
+    ) -> object_store::Result<GetResult> {
+        self.0.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, object_store::Result<Key>>,
+    ) -> BoxStream<'static, object_store::Result<Key>> {
+        self.0.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.0.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Key>) -> object_store::Result<ListResult> {
+        self.0.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &Key,
+        to: &Key,
+        options: CopyOptions,
+    ) -> object_store::Result<()> {
+        self.0.copy_opts(from, to, options).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_lets_two_writers_of_a_name_pass_is_refused() {
+    Root::of(InMemory::new(), "some").probe().await.unwrap();
+    let refused = Root::of(Careless(InMemory::new()), "some").probe().await.unwrap_err();
+    assert!(matches!(refused, RootError::Unconditional { .. }), "{refused}");
 }
