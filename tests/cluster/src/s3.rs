@@ -10,6 +10,24 @@ use std::time::Duration;
 use crate::process::{Guarded, Process};
 use crate::{ports, repository};
 
+/// moto's server looks at the condition of a write and then writes, in as many threads as there are requests: of several
+/// that replace one object at once, more than one would be accepted. S3 accepts one, and so does this.
+const SERVER: &str = "
+import threading
+from moto.s3.responses import S3Response
+from moto.server import main
+
+one_at_a_time = threading.RLock()
+put_object = S3Response.put_object
+
+def put_object_alone(self):
+    with one_at_a_time:
+        return put_object(self)
+
+S3Response.put_object = put_object_alone
+main()
+";
+
 /// A server of its own for each value; what it holds is gone with it.
 pub struct S3 {
     address: String,
@@ -24,10 +42,11 @@ impl S3 {
     pub fn start() -> Self {
         let program = repository().join("target/python/bin/moto_server");
         assert!(program.is_file(), "moto is not in target/python: run `cargo xtask python`");
+        let program = program.with_file_name("python");
         let port = ports::free(1)[0].to_string();
         let guarded = Guarded::new("s3");
         let mut command = Command::new(program);
-        command.args(["-H", "127.0.0.1", "-p", &port]);
+        command.args(["-c", SERVER, "-H", "127.0.0.1", "-p", &port]);
         let mut process = guarded.spawn("moto", &guarded.folder().join("moto.log"), &mut command);
         let address = format!("127.0.0.1:{port}");
         process.wait_until(|_| TcpStream::connect(&address).is_ok());
