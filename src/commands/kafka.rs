@@ -6,6 +6,7 @@ pub mod topics;
 
 use clap::Subcommand;
 
+use crate::commands::replay;
 use crate::config::Config;
 
 /// Commands about Kafka.
@@ -18,6 +19,8 @@ pub enum KafkaCommand {
     Lag(lag::Args),
     /// Frames as they lie in the log, and with --rows what gate 1 makes of them, pseudonyms masked. Stores nothing.
     Tail(tail::Args),
+    /// Reads frames of past hours, or of offsets, again under the policy of today; workers have to be stopped.
+    Replay(replay::Args),
 }
 
 /// Runs a command about Kafka.
@@ -30,6 +33,13 @@ pub async fn run(command: KafkaCommand, config: Config) -> anyhow::Result<()> {
         KafkaCommand::Topics(command) => topics::run(command, &config).await,
         KafkaCommand::Lag(args) => lag::run(&args, &config).await,
         KafkaCommand::Tail(args) => tail::run(&args, config).await,
+        KafkaCommand::Replay(args) => {
+            anyhow::ensure!(
+                config.kafka.is_some(),
+                "there is no [kafka]: `quorate replay` reads the log of this machine"
+            );
+            replay::run(args, config).await
+        }
     }
 }
 
