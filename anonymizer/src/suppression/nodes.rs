@@ -279,3 +279,21 @@ fn the_old_key_of_an_hour_is_destroyed_when_no_node_can_acknowledge_a_frame_unde
     let living = living.iter().filter(|entry| entry.state == KeyState::Alive);
     assert_eq!(living.filter(|entry| matches!(entry.name, KeyName::Seal { .. })).count(), 1);
 }
+
+/// An import at another node makes a key of an old epoch after the pseudonyms were looked for, and before it can see the
+/// entry.
+#[test]
+fn a_key_that_is_made_while_somebody_is_entered_is_found() {
+    let shared = Shared::new();
+    let (one, importer) = (shared.node(), shared.node());
+    let subject = one.gate.subject("devices", &serial(SERIAL)).unwrap();
+    let name = KeyName::Pseudonym { family: "devices".into(), epoch: 3 };
+    let pseudonyms = || {
+        let found = one.gate.pseudonyms(&subject);
+        importer.ring.get_or_create(&name).unwrap();
+        found
+    };
+    let entry = one.list.enter("a", RequestKind::Erase, &subject, NOW, pseudonyms).unwrap();
+    assert_eq!(entry.epochs(), 1);
+    assert_eq!(shared.node().list.entries(), [entry]);
+}
