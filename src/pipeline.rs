@@ -40,6 +40,8 @@ mod tests;
 const IN_FLIGHT_MS: i64 = MINUTE_MS;
 /// Wait after another worker took over, before the groups are asked again: they may not have said it yet.
 const TAKEN_OVER_WAIT: Duration = Duration::from_secs(1);
+/// Between two looks, in such a wait, at whether the service stops.
+const STOP_LOOK: Duration = Duration::from_millis(100);
 /// Longest wait after a failed round, in seconds.
 const FAILURE_WAIT_MAX_S: u64 = 30;
 
@@ -235,7 +237,8 @@ impl Worker {
                 },
                 () = self.store.streams.changed() => {
                     let round = AssertUnwindSafe(self.rebalance()).catch_unwind().await;
-                    self.settle(round.unwrap_or_else(|_| Err(anyhow::anyhow!("a panic")))).await;
+                    let round = round.unwrap_or_else(|_| Err(anyhow::anyhow!("a panic")));
+                    self.settle(round, &|| requests.is_closed()).await;
                     continue;
                 }
                 () = appended(&feeds) => None,
@@ -264,16 +267,21 @@ impl Worker {
             };
             // A library that panics over a disk that failed must not take the worker with it.
             let round = AssertUnwindSafe(round).catch_unwind().await;
-            self.settle(round.unwrap_or_else(|_| Err(anyhow::anyhow!("a panic")))).await;
+            let round = round.unwrap_or_else(|_| Err(anyhow::anyhow!("a panic")));
+            self.settle(round, &|| requests.is_closed()).await;
             tracing::trace!(target: "quorate::moment", "worker idle");
         }
-        let last = self.drain().await;
-        self.settle(last).await;
+        if let Err(error) = self.drain().await {
+            tracing::error!(
+                "not all was committed before the stop, events stay in the log: {error:#}"
+            );
+        }
         self
     }
 
-    /// Reports a failed round, makes void what it left uncommitted, and lets a moment pass before the next one.
-    async fn settle(&mut self, round: anyhow::Result<()>) {
+    /// Reports a failed round, makes void what it left uncommitted, and lets a moment pass before the next one; if there is
+    /// to be one.
+    async fn settle(&mut self, round: anyhow::Result<()>, is_stopping: &(dyn Fn() -> bool + Sync)) {
         let Err(error) = round else {
             self.progress.failures.store(0, Ordering::Relaxed);
             return;
@@ -299,7 +307,13 @@ impl Worker {
         let failures = self.progress.failures.fetch_add(1, Ordering::Relaxed) + 1;
         metrics::counter!("quorate_worker_failures_total").increment(1);
         tracing::error!(failures, "the worker's round failed, events stay in the log: {error:#}");
-        tokio::time::sleep(Duration::from_secs(failures.min(FAILURE_WAIT_MAX_S))).await;
+        let wait_until = Instant::now() + Duration::from_secs(failures.min(FAILURE_WAIT_MAX_S));
+        while Instant::now() < wait_until && !is_stopping() {
+            tokio::time::sleep(STOP_LOOK).await;
+        }
+        if is_stopping() {
+            return;
+        }
         let index = |cause: &(dyn std::error::Error + 'static)| {
             cause.downcast_ref::<SinkError>().is_some_and(SinkError::is_damaged_index)
         };
