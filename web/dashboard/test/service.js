@@ -155,7 +155,7 @@ function rows(statistic, by, [from, to], { allHidden, only }) {
       found.push({ period_start: new Date(start).toISOString(), period_end: new Date(start + length).toISOString(), ...group, ...measures, ...interval });
     });
   }
-  return { rows: found, hidden_in: [...hidden] };
+  return { rows: found, hidden_in: [...hidden], revised_in: [] };
 }
 
 /** Starts it; what it tells can be changed while it runs. */
