@@ -279,8 +279,8 @@ impl Worker {
         self
     }
 
-    /// Reports a failed round, makes void what it left uncommitted, and lets a moment pass before the next one; if there is
-    /// to be one.
+    /// Reports a failed round, lets a moment pass before the next one, unless that is the last, and makes void what it left
+    /// uncommitted.
     async fn settle(&mut self, round: anyhow::Result<()>, is_stopping: &(dyn Fn() -> bool + Sync)) {
         let Err(error) = round else {
             self.progress.failures.store(0, Ordering::Relaxed);
@@ -310,9 +310,6 @@ impl Worker {
         let wait_until = Instant::now() + Duration::from_secs(failures.min(FAILURE_WAIT_MAX_S));
         while Instant::now() < wait_until && !is_stopping() {
             tokio::time::sleep(STOP_LOOK).await;
-        }
-        if is_stopping() {
-            return;
         }
         let index = |cause: &(dyn std::error::Error + 'static)| {
             cause.downcast_ref::<SinkError>().is_some_and(SinkError::is_damaged_index)
