@@ -321,7 +321,7 @@ impl Config {
         if let Some(kafka) = &self.kafka {
             kafka.check()?;
         }
-        self.sources.check(self.kafka.as_ref())?;
+        self.sources.check(&self.kafka_properties())?;
         self.ingest.check().context("[ingest] is not valid")
     }
 
@@ -379,6 +379,11 @@ impl Config {
             return Err(missing(if worker { "worker" } else { "query" }, "storage.statistics"));
         }
         Ok(())
+    }
+
+    /// librdkafka's settings for every client; none without `[kafka]`.
+    pub(crate) fn kafka_properties(&self) -> Properties {
+        self.kafka.as_ref().map(|kafka| kafka.properties.clone()).unwrap_or_default()
     }
 
     /// Whether other processes may work on the same tables and keys.

@@ -14,7 +14,9 @@ use transport::LogError;
 use transport::kafka::{KafkaConfig, Record, TopicReader, committed};
 
 use crate::config::{Config, KafkaSource, Properties};
+use crate::source;
 use crate::store::kafka::client;
+use crate::telemetry::as_gauge;
 
 /// Frames of one partition whose headers are read; where more wait, their events are estimated from these.
 const HEADERS_MAX: usize = 64;
@@ -68,8 +70,7 @@ impl Topics {
     /// If it names none, or a property cannot be used.
     pub fn open(config: &Config) -> anyhow::Result<Self> {
         let mut streams = Vec::new();
-        let common =
-            config.kafka.as_ref().map(|kafka| kafka.properties.clone()).unwrap_or_default();
+        let common = config.kafka_properties();
         if config.kafka.is_some() {
             let client = client(config)?;
             let (topic, group) = (client.topic(), client.group());
@@ -117,11 +118,6 @@ impl Lag {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts stay far below 2^53")]
-fn as_gauge(count: u64) -> f64 {
-    count as f64
-}
-
 impl Stream {
     fn open(
         name: String,
@@ -135,15 +131,7 @@ impl Stream {
     }
 
     fn of_source(source: &KafkaSource, common: &Properties) -> anyhow::Result<Self> {
-        let client = KafkaConfig {
-            prefix: source.group.clone(),
-            properties: source.properties.over(common).read()?,
-            partitions: 1,
-            replication: 1,
-            buffer_bytes: 1 << 20,
-            frame_bytes_max: 1 << 20,
-            raw_retention_max_ms: 0,
-        };
+        let client = source::client(source, common)?;
         let (topic, group) = (source.topic.clone(), source.group.clone());
         Self::open(source.name.clone(), topic, group, client, false)
     }

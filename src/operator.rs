@@ -20,6 +20,7 @@ use transport::Log;
 use crate::config::Roles;
 use crate::pipeline::Progress;
 use crate::space::Free;
+use crate::telemetry::as_gauge;
 
 /// Failed rounds of the worker after which the service says that it is not ready.
 const FAILURES_MAX: u64 = 3;
@@ -183,11 +184,6 @@ async fn render(State(operator): State<Operator>) -> impl IntoResponse {
     }
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (kind, operator.metrics.render())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts stay far below 2^53")]
-fn as_gauge(count: u64) -> f64 {
-    count as f64
 }
 
 async fn status(State(operator): State<Operator>) -> impl IntoResponse {

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use anonymizer::{AnonymizedBatch, Error, Header, Origin, Sealed};
 use anyhow::Context;
 use disclosure::Released;
-use schemas::time::HOUR_MS;
 use schemas::{Millis, Reason};
 use sink::{Difference, Frame, ManifestContext, Sink};
 use transport::Partition;
@@ -69,7 +68,7 @@ impl Selection {
     #[must_use]
     pub fn default_id(&self, digest: &schemas::Digest) -> String {
         let hour = |hour: u32| {
-            let text = Millis(i64::from(hour) * HOUR_MS).to_string();
+            let text = Millis::of_hour(hour).to_string();
             text.get(..13).unwrap_or(&text).to_owned()
         };
         let digest = digest.to_string();
@@ -325,9 +324,9 @@ impl Run<'_> {
     async fn finish(mut self) -> anyhow::Result<Replayed> {
         if self.options.target == Target::Tables {
             let Range { start, end } = self.hours;
-            let time = |hour: u32| Millis(i64::from(hour) * HOUR_MS);
             let now = (self.store.clock)();
-            let revised = self.store.disclosure.revise(time(start)..time(end), now).await;
+            let received = Millis::of_hour(start)..Millis::of_hour(end);
+            let revised = self.store.disclosure.revise(received, now).await;
             self.replayed.revised =
                 revised.context("the rows are replaced, what was released of them is not")?;
             self.store.tables()?.finish_replay(&self.options.id).await?;

@@ -77,6 +77,26 @@ pub struct Part {
     pub received: u64,
 }
 
+/// What clients of a source are made of; `common` are properties for every client.
+///
+/// # Errors
+///
+/// If a property cannot be read.
+pub(crate) fn client(config: &KafkaSource, common: &Properties) -> anyhow::Result<KafkaConfig> {
+    let mut properties = Properties::default();
+    DEFAULTS.iter().for_each(|(name, value)| properties.set(name, *value));
+    let properties = config.properties.over(&common.over(&properties));
+    Ok(KafkaConfig {
+        prefix: config.group.clone(),
+        properties: properties.read()?,
+        partitions: 1,
+        replication: 1,
+        buffer_bytes: 1 << 20,
+        frame_bytes_max: 1 << 20,
+        raw_retention_max_ms: 0,
+    })
+}
+
 impl Source {
     /// Connects to a topic whose partitions rows carry from [`first`] on; `common` are properties for every client.
     ///
@@ -94,18 +114,7 @@ impl Source {
         let told = || format!("[[sources.kafka]] {name}");
         let format = RecordFormat::new(Arc::clone(package), &config.record, &name);
         let format = Arc::new(format.with_context(told)?);
-        let mut properties = Properties::default();
-        DEFAULTS.iter().for_each(|(name, value)| properties.set(name, *value));
-        let properties = config.properties.over(&common.over(&properties));
-        let client = KafkaConfig {
-            prefix: config.group.clone(),
-            properties: properties.read().with_context(told)?,
-            partitions: 1,
-            replication: 1,
-            buffer_bytes: 1 << 20,
-            frame_bytes_max: 1 << 20,
-            raw_retention_max_ms: 0,
-        };
+        let client = client(config, common).with_context(told)?;
         let reader = TopicReader::new(&client, &config.group, &config.topic, &BTreeMap::new());
         let reader = reader.with_context(told)?;
         let partitions = reader.partitions().await.with_context(told)?;

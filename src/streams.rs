@@ -59,8 +59,7 @@ impl Feed {
 
     /// Its partitions.
     pub fn partitions(&self) -> impl Iterator<Item = u16> + use<> {
-        let first = self.stream.first;
-        (0..self.stream.partitions).map(move |partition| first + partition)
+        self.stream.numbers()
     }
 
     /// The position behind the last record of a partition, which is one of [`Feed::partitions`].
@@ -165,9 +164,7 @@ impl Streams {
     /// The stream that has this partition.
     #[must_use]
     pub fn of(&self, partition: u16) -> Option<&Feed> {
-        self.feeds.iter().rfind(|feed| {
-            partition.checked_sub(feed.stream.first).is_some_and(|own| own < feed.stream.partitions)
-        })
+        self.feeds.iter().rfind(|feed| feed.stream.index(partition).is_some())
     }
 
     /// Whether the groups decide what is this process's.

@@ -48,3 +48,9 @@ pub fn metrics() -> anyhow::Result<PrometheusHandle> {
     described::describe();
     Ok(METRICS.get_or_init(|| handle).clone())
 }
+
+/// A count as the value of a gauge.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; counts stay far below 2^53")]
+pub(crate) fn as_gauge(count: u64) -> f64 {
+    count as f64
+}

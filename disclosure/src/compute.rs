@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, new_null_array,
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, new_null_array,
 };
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
@@ -28,7 +27,7 @@ use crate::statistic::{
     RELEASED_AT, REVISED_AT, ROUNDING, Spec, dimensions, grouping_text,
 };
 use crate::suppression::{Decision, Shown, decide};
-use crate::{Error, rounding};
+use crate::{Error, rounding, table};
 
 /// Rows that are held in memory for all groupings: some tens of MiB at most.
 pub(crate) const HELD_ROWS_MAX: usize = 100_000;
@@ -140,10 +139,7 @@ fn table_rows(
     rows: &[Row<'_>],
 ) -> RecordBatch {
     let count = rows.len();
-    let time = |time: Millis| {
-        let micros = vec![time.0.saturating_mul(1000); count];
-        Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC")) as ArrayRef
-    };
+    let time = |time| table::times(time, count);
     let text = |text: &str| Arc::new(StringArray::from(vec![text; count])) as ArrayRef;
     let number = |number: u64| {
         let number = i64::try_from(number).unwrap_or(i64::MAX);

@@ -29,6 +29,7 @@ use schemas::model::Condition;
 
 use crate::period::Period;
 use crate::statistic::{Spec, dimensions};
+use crate::table::micros;
 
 /// Column of dimension `field` in a plan's output.
 pub(crate) fn dimension(field: usize) -> String {
@@ -94,15 +95,12 @@ pub(crate) fn rows(
 }
 
 fn within(periods: &[Period]) -> Expr {
-    let micros = |ms: i64| {
-        lit(ScalarValue::TimestampMicrosecond(Some(ms.saturating_mul(1000)), Some("UTC".into())))
-    };
     let day = |day: i32| lit(ScalarValue::Date32(Some(day)));
     let (Some(first), Some(last)) = (periods.first(), periods.last()) else { return lit(false) };
     let days = ident(DAY)
         .gt_eq(day(first.start.day()))
         .and(ident(DAY).lt_eq(day(last.end.plus(-1).day())));
-    let time = ident(TIME).gt_eq(micros(first.start.0)).and(ident(TIME).lt(micros(last.end.0)));
+    let time = ident(TIME).gt_eq(micros(first.start)).and(ident(TIME).lt(micros(last.end)));
     let numbers = periods.iter().map(|period| lit(place_of(*period, *first))).collect();
     days.and(time).and(number_of(periods).in_list(numbers, false))
 }

@@ -16,11 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches, filter_record_batch};
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
-use datafusion::common::ScalarValue;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::logical_expr::{Expr, ident, lit};
+use datafusion::logical_expr::ident;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use deltalake::DeltaTable;
 use schemas::columns::timestamp;
@@ -297,7 +296,8 @@ impl Disclosure {
         let name = &spec.statistic.name;
         let provider = table::rows(statistics, name).await?;
         // A span and no list: a list of the hours of a year is taken apart by a function that calls itself for each.
-        let in_span = ident(PERIOD_START).between(micros(*starts.start()), micros(*starts.end()));
+        let in_span = ident(PERIOD_START)
+            .between(table::micros(*starts.start()), table::micros(*starts.end()));
         let context = self.context(name)?;
         let rows = context.read_table(provider).and_then(|rows| rows.filter(in_span));
         let rows = rows.map_err(failed(name))?.collect().await.map_err(failed(name))?;
@@ -350,12 +350,6 @@ pub(crate) async fn record(
         Released { statistic, period_start: start, period_end: end, groups, hidden }
     };
     Ok(lines.into_iter().map(released).collect())
-}
-
-/// A time as a value of a table's column.
-pub(crate) fn micros(time: Millis) -> Expr {
-    let micros = Some(time.0.saturating_mul(1000));
-    lit(ScalarValue::TimestampMicrosecond(micros, Some("UTC".into())))
 }
 
 pub(crate) fn version(table: &DeltaTable) -> i64 {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use datafusion::logical_expr::{Expr, ident};
 use schemas::model::{Family, Mechanism, Statistic};
@@ -179,10 +179,7 @@ fn content(batches: &[RecordBatch]) -> Result<String, Error> {
 
 /// The rows with both times.
 fn marked(rows: &RecordBatch, released_at: Millis, revised_at: Millis) -> RecordBatch {
-    let time = |time: Millis| {
-        let micros = vec![time.0.saturating_mul(1000); rows.num_rows()];
-        Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC")) as ArrayRef
-    };
+    let time = |time| table::times(time, rows.num_rows());
     let schema = rows.schema();
     let columns = schema.fields().iter().zip(rows.columns());
     let columns = columns.map(|(column, values)| match column.name().as_str() {
@@ -196,6 +193,6 @@ fn marked(rows: &RecordBatch, released_at: Millis, revised_at: Millis) -> Record
 
 /// Rows of these periods.
 fn in_periods(periods: &[Period]) -> Expr {
-    let starts = periods.iter().map(|period| crate::release::micros(period.start));
+    let starts = periods.iter().map(|period| table::micros(period.start));
     ident(PERIOD_START).in_list(starts.collect(), false)
 }

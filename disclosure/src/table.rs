@@ -3,10 +3,11 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::logical_expr::Expr;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, lit};
 use deltalake::DeltaTable;
 use deltalake::DeltaTableBuilder;
 use deltalake::DeltaTableError;
@@ -17,6 +18,8 @@ use deltalake::logstore::object_store::prefix::PrefixStore;
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake::operations::write::{SchemaMode, WriteBuilder};
 use deltalake::protocol::SaveMode;
+use schemas::columns::timestamp;
+use schemas::time::Millis;
 use storage::Root;
 
 use crate::Error;
@@ -87,6 +90,21 @@ pub(crate) async fn last_commit(
     }
     let all = log.list("").await.map_err(|source| failed(&log, source))?;
     Ok(all.iter().filter_map(|found| number(&found.name)).max())
+}
+
+/// A time as the value of a column.
+#[must_use]
+pub fn micros(time: Millis) -> Expr {
+    let value =
+        ScalarValue::TimestampMicrosecond(Some(time.0.saturating_mul(1000)), Some("UTC".into()));
+    debug_assert_eq!(value.data_type(), timestamp());
+    lit(value)
+}
+
+/// The same time as a column of `rows` rows.
+pub(crate) fn times(time: Millis, rows: usize) -> ArrayRef {
+    let micros = vec![time.0.saturating_mul(1000); rows];
+    Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC"))
 }
 
 /// The rows of an open table, for a plan.

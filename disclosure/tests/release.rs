@@ -9,15 +9,7 @@ use std::sync::Arc;
 use arrow::util::pretty::pretty_format_batches;
 use disclosure::{Error, releases};
 use schemas::time::{DAY_MS, HOUR_MS, Millis};
-use support::{Row, Store, at, package, statistic};
-
-const DEVICES: &str = r#"
-[statistics.active_devices]
-from = "device_usage"
-measures = ["devices", "events"]
-every = "day"
-by = [[], ["version"]]
-"#;
+use support::{DEVICES, Row, Store, at, package, statistic};
 
 fn day(store_rows: &mut Vec<Row>, day: &str, devices: u64, version: &'static str) {
     for device in 0..devices {

@@ -11,15 +11,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use disclosure::{Disclosure, Release, releases};
 use schemas::time::{DAY_MS, Millis};
-use support::{Row, Store, at, package, statistic};
-
-const DEVICES: &str = r#"
-[statistics.active_devices]
-from = "device_usage"
-measures = ["devices", "events"]
-every = "day"
-by = [[], ["version"]]
-"#;
+use support::{DEVICES, Row, Store, at, package, statistic};
 
 /// All of the days that the tests are about.
 fn received() -> Range<Millis> {

@@ -18,7 +18,6 @@ use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use disclosure::statistic::{GROUPING, HIDDEN, PERIOD_END, PERIOD_START, table_schema};
 use disclosure::{Release, table};
 use futures::TryStreamExt;
-use schemas::columns::timestamp;
 use schemas::model::{Mechanism, Package, Statistic};
 use schemas::time::Millis;
 use storage::Root;
@@ -194,7 +193,8 @@ fn plan(
     let mut rows = rows.filter(ident(GROUPING).eq(lit(resolved.grouping_text())))?;
     if let Some((from, to)) = resolved.between {
         let start = ident(PERIOD_START);
-        rows = rows.filter(start.clone().gt_eq(micros(from)).and(start.lt(micros(to))))?;
+        rows =
+            rows.filter(start.clone().gt_eq(table::micros(from)).and(start.lt(table::micros(to))))?;
     }
     for (name, values) in &resolved.filter {
         let values = values.iter().map(lit).collect();
@@ -274,11 +274,4 @@ pub(crate) fn privacy<'a>(
 
 fn complete_until<'a>(released: impl Iterator<Item = &'a Release>) -> Option<Millis> {
     released.map(|release| release.period.end).max()
-}
-
-fn micros(time: Millis) -> Expr {
-    let value =
-        ScalarValue::TimestampMicrosecond(Some(time.0.saturating_mul(1000)), Some("UTC".into()));
-    debug_assert_eq!(value.data_type(), timestamp());
-    lit(value)
 }

@@ -41,6 +41,12 @@ impl Millis {
         Self(i64::from(day) * DAY_MS)
     }
 
+    /// The beginning of `hour`, counted from 1970.
+    #[must_use]
+    pub fn of_hour(hour: u32) -> Self {
+        Self(i64::from(hour) * HOUR_MS)
+    }
+
     /// The beginning of the span of `grain_ms` milliseconds that holds this point.
     #[must_use]
     pub fn truncate(self, grain_ms: i64) -> Self {
@@ -108,6 +114,7 @@ mod tests {
         assert_eq!(Millis(-1).hour(), 0);
         assert_eq!(Millis(-1).truncate(HOUR_MS), Millis(-HOUR_MS));
         assert_eq!(Millis(DAY_MS + 1).truncate(DAY_MS), Millis::of_day(1));
+        assert_eq!(Millis::of_hour(Millis(HOUR_MS + 1).hour()), Millis(HOUR_MS));
         assert_eq!(Millis(i64::MAX).plus(1), Millis(i64::MAX));
     }
 

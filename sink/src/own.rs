@@ -25,8 +25,16 @@ impl Stream {
         Self { id: id.into(), first: 0, partitions }
     }
 
-    fn holds(&self, partition: u16) -> bool {
-        partition >= self.first && partition - self.first < self.partitions
+    /// The numbers of its partitions, in order.
+    pub fn numbers(&self) -> impl Iterator<Item = u16> + use<> {
+        let first = self.first;
+        (0..self.partitions).map(move |partition| first.saturating_add(partition))
+    }
+
+    /// Which of its partitions has this number, counted from zero; none if another stream's has.
+    #[must_use]
+    pub fn index(&self, number: u16) -> Option<u16> {
+        number.checked_sub(self.first).filter(|index| *index < self.partitions)
     }
 
     /// The name under which tables keep the next position of one of its partitions.
@@ -58,7 +66,7 @@ impl Own {
     /// All of these streams, and imports: nobody else writes.
     #[must_use]
     pub fn sole(streams: &[Stream]) -> Self {
-        let partitions = streams.iter().flat_map(all).chain([IMPORT]).collect();
+        let partitions = streams.iter().flat_map(Stream::numbers).chain([IMPORT]).collect();
         Self { partitions, maintainer: true, sole: true }
     }
 
@@ -67,11 +75,6 @@ impl Own {
     pub fn shared(partitions: impl IntoIterator<Item = u16>, maintainer: bool) -> Self {
         Self { partitions: partitions.into_iter().collect(), maintainer, sole: false }
     }
-}
-
-fn all(stream: &Stream) -> impl Iterator<Item = u16> + use<> {
-    let first = stream.first;
-    (0..stream.partitions).map(move |partition| first.saturating_add(partition))
 }
 
 /// The streams of a store, and which part of them is a sink's own.
@@ -100,7 +103,7 @@ impl Share {
 
     /// Every partition of every stream, imports aside.
     pub(crate) fn all(&self) -> impl Iterator<Item = u16> {
-        self.streams.iter().flat_map(all)
+        self.streams.iter().flat_map(Stream::numbers)
     }
 
     /// The partitions that this sink commits, in order.
@@ -125,7 +128,7 @@ impl Share {
 
     /// The stream that a partition is of; none for imports.
     pub(crate) fn stream(&self, partition: u16) -> Option<&Stream> {
-        self.streams.iter().find(|stream| stream.holds(partition))
+        self.streams.iter().find(|stream| stream.index(partition).is_some())
     }
 
     /// The name under which a table keeps the position of a partition; none if there is no such partition.

@@ -132,7 +132,7 @@ impl Trial {
 async fn topic(name: &str, count: usize, config: &Config) -> anyhow::Result<()> {
     let source = config.sources.kafka.iter().find(|source| source.name == name);
     let source = source.with_context(|| format!("no [[sources.kafka]] is named {name}"))?;
-    let common = config.kafka.as_ref().map(|kafka| kafka.properties.clone()).unwrap_or_default();
+    let common = config.kafka_properties();
     let trial = Trial::new(config)?;
     // The slot numbers rows, of which there will be none.
     let source = Source::open(source, &common, &trial.package, &trial.resolver, 0).await?;

@@ -100,7 +100,7 @@ pub enum Start {
 }
 
 impl KafkaSource {
-    fn check(&self, common: Option<&KafkaConfig>) -> anyhow::Result<()> {
+    fn check(&self, common: &Properties) -> anyhow::Result<()> {
         if !cfg!(feature = "kafka") {
             bail!("this binary was built without the feature `kafka`");
         }
@@ -120,8 +120,7 @@ impl KafkaSource {
                 "write either `family`, or `family_field` if records name their family themselves"
             );
         }
-        let common = common.map(|kafka| kafka.properties.clone()).unwrap_or_default();
-        if !self.properties.over(&common).has(BROKERS) {
+        if !self.properties.over(common).has(BROKERS) {
             bail!(
                 "[sources.kafka.properties] or [kafka.properties] must name brokers: \"{BROKERS}\" = \"a:9092\""
             );
@@ -186,7 +185,7 @@ impl SourcesConfig {
         }
     }
 
-    pub(super) fn check(&self, common: Option<&KafkaConfig>) -> anyhow::Result<()> {
+    pub(super) fn check(&self, common: &Properties) -> anyhow::Result<()> {
         if self.kafka.len() > SOURCES_MAX {
             bail!("at most {SOURCES_MAX} tables [[sources.kafka]] are possible");
         }

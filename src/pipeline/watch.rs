@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anonymizer::KeyRing;
 use anyhow::Context;
 use futures::future::BoxFuture;
+use schemas::Millis;
 use schemas::Package;
 use schemas::time::HOUR_MS;
 use transport::{Log, Partition, Position};
@@ -130,7 +131,8 @@ impl Watch {
                 }
             }
         }
-        let age = |hour: u32| moment.now.0.saturating_sub((i64::from(hour) + 1) * HOUR_MS).max(0);
+        let end = |hour: u32| Millis::of_hour(hour).plus(HOUR_MS);
+        let age = |hour: u32| moment.now.0.saturating_sub(end(hour).0).max(0);
         let oldest_uncommitted_ms = self.oldest.map_or(0, age);
         let danger = match self.oldest {
             None => Danger::None,

@@ -77,7 +77,7 @@ pub(super) async fn sources(
     package: &Arc<Package>,
     resolver: &Arc<Resolver>,
 ) -> anyhow::Result<Vec<Feed>> {
-    let common = config.kafka.as_ref().map(|kafka| kafka.properties.clone()).unwrap_or_default();
+    let common = config.kafka_properties();
     let mut feeds = Vec::new();
     for source in &config.sources.kafka {
         let slot = sink::slot(&config.events_root()?, &config.staging_dir(), &source.name).await?;

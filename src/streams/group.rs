@@ -57,9 +57,7 @@ impl Member for Group {
 
     fn note_committed(&self, next: &[(u16, u64)]) {
         let next = next.iter().filter_map(|(partition, next)| {
-            let own = partition.checked_sub(self.stream.first);
-            let own = own.filter(|own| *own < self.stream.partitions)?;
-            Some((self.topic.as_str(), own, *next))
+            Some((self.topic.as_str(), self.stream.index(*partition)?, *next))
         });
         self.membership.note_committed(&next.collect::<Vec<_>>());
     }

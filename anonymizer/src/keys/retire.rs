@@ -57,7 +57,7 @@ impl Terms<'_> {
     }
 
     fn seal_over(&self, hour: u32, now: Millis) -> Option<&'static str> {
-        let end = Millis((i64::from(hour) + 1) * HOUR_MS);
+        let end = Millis::of_hour(hour).plus(HOUR_MS);
         let committed = self.sealed_through.is_some_and(|through| hour <= through);
         if end.plus(self.raw_retention_max_ms) <= now {
             return Some("raw_retention_max is over");

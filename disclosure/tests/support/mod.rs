@@ -44,6 +44,15 @@ duration = { type = "ms", range = [0, 3_600_000], is = "usage", transform = { bu
 error = { type = "string(8)", pattern = "E[0-9]{3,5}", is = "usage", about = "error code" }
 "#;
 
+/// A statistic of each day, all devices together and by version.
+pub(crate) const DEVICES: &str = r#"
+[statistics.active_devices]
+from = "device_usage"
+measures = ["devices", "events"]
+every = "day"
+by = [[], ["version"]]
+"#;
+
 /// A package with those statistics, with k and rounding set in each.
 pub(crate) fn package(statistics: &str, k: u64, rounding: u64) -> Arc<Package> {
     let file = |name: &str, text: &str| (name.to_owned(), text.to_owned());

@@ -11,7 +11,6 @@ use anonymizer::{Error, Gate, Origin, Sealed};
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::json::LineDelimitedWriter;
-use schemas::time::HOUR_MS;
 use schemas::{Clock, Millis};
 use transport::LogError;
 use transport::kafka::{Record, TopicReader};
@@ -143,7 +142,7 @@ fn show(partition: u16, record: Record, rows: Option<&Rows>) -> anyhow::Result<S
     let line = serde_json::json!({
         "partition": partition,
         "position": position,
-        "hour": Millis(i64::from(header.hour) * HOUR_MS).to_string(),
+        "hour": Millis::of_hour(header.hour).to_string(),
         "generation": header.generation,
         "family": header.family,
         "policy": header.policy.to_string(),
