@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use regex::Regex;
 use schemas::model::{
-    Basis, Category, Contributor, ContributorSource, Field, Kind, Pattern, Purpose, Refused,
-    RouteSegment, Routes, Source, Transform, Truncate, Utm,
+    Basis, Category, Contributor, ContributorSource, Field, Flags, Honoured, Kind, Pattern,
+    Purpose, Refused, RouteSegment, Routes, Source, Stated, Transform, Truncate, Utm,
 };
 use schemas::time::{DAY_MS, HOUR_MS};
 use schemas::{Clock, Digest, Family, Millis, Package, PurposeSet};
@@ -141,13 +141,26 @@ fn family(name: &str, source: ContributorSource, epoch_days: u32, fields: Vec<Fi
         late_ms: 7 * DAY_MS,
         dedupe_window_ms: 2 * DAY_MS,
         purposes: INTEREST,
+        flags: Flags::default(),
+        kept_source: Stated::Assumed,
         fields,
     }
 }
 
 fn purpose(name: &str, basis: Basis) -> Purpose {
-    let (source, notice) = (String::new(), String::new());
-    Purpose { name: name.into(), basis, source, dpv: None, notice }
+    Purpose {
+        name: name.into(),
+        basis,
+        source: Stated::Assumed,
+        keep_days: None,
+        keep_source: Stated::Assumed,
+        consent_versions: Vec::new(),
+        consent_days: None,
+        tcf: Vec::new(),
+        google: None,
+        dpv: None,
+        notice: String::new(),
+    }
 }
 
 /// The package, open to changes.
@@ -157,13 +170,19 @@ pub(crate) fn package() -> Package {
         version: "1".into(),
         digest: Digest([7; 32]),
         residency: None,
+        contact: None,
+        authority: None,
         fleet: vec![],
         answer_within_days: 30,
+        answer_source: Stated::Assumed,
+        signals: Honoured::default(),
         purposes: vec![
             purpose("agreed", Basis::Consent),
             purpose("improve", Basis::LegitimateInterest),
             purpose("service", Basis::Contract),
         ],
+        recipients: vec![],
+        legal_hold: None,
         refused: Refused::default(),
         families: vec![
             family("devices", ContributorSource::Field(devices::SERIAL), 28, device_fields()),

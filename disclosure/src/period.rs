@@ -80,7 +80,7 @@ pub fn next_to_close(now: Millis, every: Every, family: &Family) -> Period {
 
 #[cfg(test)]
 mod tests {
-    use schemas::model::{Contributor, ContributorSource, PurposeSet};
+    use schemas::model::{Contributor, ContributorSource, Flags, PurposeSet, Stated};
     use schemas::time::DAY_MS;
 
     use super::*;
@@ -98,6 +98,8 @@ mod tests {
             late_ms,
             dedupe_window_ms: DAY_MS,
             purposes: PurposeSet::default(),
+            flags: Flags::default(),
+            kept_source: Stated::Assumed,
             fields: Vec::new(),
         }
     }

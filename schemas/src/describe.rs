@@ -28,7 +28,11 @@ impl Package {
                 "  {:widest$}  {} ({}): {}",
                 purpose.name,
                 purpose.basis.name(),
-                if purpose.source == "text" { "from the text" } else { "assumed" },
+                if purpose.source == crate::model::Stated::Text {
+                    "from the text"
+                } else {
+                    "assumed"
+                },
                 purpose.notice
             ));
         }

@@ -6,6 +6,14 @@ use regex::Regex;
 
 use crate::time::Millis;
 
+mod policy;
+
+pub(crate) use policy::kept_days;
+pub use policy::{
+    Basis, Category, Content, GoogleConsent, Honoured, LegalHold, Purpose, PurposeSet, Receives,
+    Recipient, Refused, Role, Stated,
+};
+
 /// Fingerprint of a package: BLAKE3 over its file names and contents, in order of name, each with its length
 /// before it (64 bits, little-endian).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,14 +41,26 @@ pub struct Package {
     pub version: String,
     /// What identifies exactly these rules.
     pub digest: Digest,
-    /// Where data must stay, if declared.
+    /// Where data must stay, if declared: `EEA`, or an ISO 3166-1 alpha-2 code.
     pub residency: Option<String>,
+    /// Where people send requests: an e-mail address or a URL.
+    pub contact: Option<String>,
+    /// The supervisory authority that takes complaints.
+    pub authority: Option<String>,
     /// Contributors expected per product or site, by which statistics are judged beforehand.
     pub fleet: Vec<(String, u64)>,
     /// Days within which a request of a data subject is answered; 30 if not declared.
     pub answer_within_days: u32,
+    /// Whether the published text says so.
+    pub answer_source: Stated,
+    /// Which signals of browsers count as objections.
+    pub signals: Honoured,
     /// Why anything is collected; a [`PurposeSet`] holds indices into this list. At most 32.
     pub purposes: Vec<Purpose>,
+    /// Who is given anything, in order of the file.
+    pub recipients: Vec<Recipient>,
+    /// What legal holds are allowed; none without it.
+    pub legal_hold: Option<LegalHold>,
     /// What is never taken.
     pub refused: Refused,
     /// Kinds of event, in order of name.
@@ -67,107 +87,13 @@ impl Package {
     pub fn purpose(&self, name: &str) -> Option<(usize, &Purpose)> {
         self.purposes.iter().enumerate().find(|(_, purpose)| purpose.name == name)
     }
-}
 
-/// A reason to collect, and its legal ground.
-#[derive(Clone, Debug)]
-pub struct Purpose {
-    /// The name by which fields and consent refer to it.
-    pub name: String,
-    /// What makes it lawful.
-    pub basis: Basis,
-    /// Whether the published text names the basis (`text`) or we assume it (`assumed`).
-    pub source: String,
-    /// Its term in the W3C Data Privacy Vocabulary, if declared.
-    pub dpv: Option<String>,
-    /// What visitors are told.
-    pub notice: String,
-}
-
-/// Legal ground, GDPR article 6(1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Basis {
-    /// (a): needs a grant.
-    Consent,
-    /// (b).
-    Contract,
-    /// (c).
-    LegalObligation,
-    /// (d).
-    VitalInterests,
-    /// (e): may be objected to.
-    PublicInterest,
-    /// (f): stands unless objected to.
-    LegitimateInterest,
-}
-
-/// A set of purposes: bit `i` stands for `Package::purposes[i]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PurposeSet(pub u32);
-
-impl PurposeSet {
-    /// Whether the two have a purpose in common.
+    /// For how many days after the day of its event a value that rests on these purposes is kept at most; none if it lives
+    /// as long as its row.
     #[must_use]
-    pub fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
+    pub fn kept_days(&self, purposes: PurposeSet) -> Option<u32> {
+        kept_days(&self.purposes, purposes)
     }
-
-    /// Whether purpose `index` is in the set.
-    #[must_use]
-    pub fn has(self, index: usize) -> bool {
-        index < 32 && self.0 & (1 << index) != 0
-    }
-
-    /// The set with purpose `index` in it.
-    #[must_use]
-    pub fn with(self, index: usize) -> Self {
-        Self(self.0 | 1_u32.checked_shl(u32::try_from(index).unwrap_or(32)).unwrap_or(0))
-    }
-}
-
-/// What cannot be declared, and is dropped or refused when it is sent.
-#[derive(Clone, Debug, Default)]
-pub struct Refused {
-    /// Words of the vocabulary: `name`, `e-mail`, `postal address`, `health`, `payment`, `credentials`, …
-    pub categories: Vec<Category>,
-    /// Content that no text field may hold: `image`, `dicom`.
-    pub content: Vec<Content>,
-}
-
-/// What a field is about, in plain words; exports translate to DPV and Fides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Category {
-    /// Distinguishes one person or device directly.
-    Identifier,
-    /// What was done with the product.
-    Usage,
-    /// Where.
-    Location,
-    /// What it was done with: browser, system, version.
-    Device,
-    /// A person's language.
-    Language,
-    /// `name`.
-    Name,
-    /// `e-mail`.
-    Email,
-    /// `postal address`.
-    PostalAddress,
-    /// `health`.
-    Health,
-    /// `payment`.
-    Payment,
-    /// `credentials`.
-    Credentials,
-}
-
-/// Content that is recognised by its first bytes, raw or in base64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Content {
-    /// PNG, JPEG, GIF, WebP, TIFF, BMP.
-    Image,
-    /// DICOM part 10.
-    Dicom,
 }
 
 /// A kind of event with one declared schema.
@@ -189,6 +115,10 @@ pub struct Family {
     pub dedupe_window_ms: i64,
     /// Purposes of every field that does not say otherwise, and of the event itself.
     pub purposes: PurposeSet,
+    /// Fields that decide about the whole event, or about its place.
+    pub flags: Flags,
+    /// Whether the published text says how long rows live.
+    pub kept_source: Stated,
     /// Declared fields, in order of the file.
     pub fields: Vec<Field>,
 }
@@ -205,6 +135,15 @@ impl Family {
     pub fn grace_ms(&self) -> i64 {
         48 * crate::time::HOUR_MS
     }
+}
+
+/// Boolean fields that are read at the door and never stored, by index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Where it is true, the event comes from a child, and is refused.
+    pub age: Option<usize>,
+    /// Where it is false, location is off: every field that is about location is null, whatever it is made of.
+    pub location: Option<usize>,
 }
 
 /// Whom a family counts.
@@ -403,6 +342,8 @@ pub struct Statistic {
     pub title: String,
     /// Index of the family it is computed from.
     pub family: usize,
+    /// What it is computed for: events for which none of these stood are left out. None: all events count.
+    pub purposes: Option<PurposeSet>,
     /// What is measured, in order of the package; column names are [`Measure::columns`].
     pub measures: Vec<Measure>,
     /// Length of its periods.
@@ -472,6 +413,20 @@ impl Measure {
                 .iter()
                 .map(|rank| format!("p{}_{}", (rank * 100.0).round(), field.name))
                 .collect(),
+        }
+    }
+}
+
+impl Measure {
+    /// Index of the field that is measured, if one is.
+    #[must_use]
+    pub fn field(&self) -> Option<usize> {
+        match self {
+            Self::Contributors { .. } | Self::Events | Self::UnattributedEvents => None,
+            Self::Sum(field) | Self::Mean(field) | Self::Quantiles { field, .. } => {
+                Some(field.field)
+            }
+            Self::Share { field, .. } => Some(*field),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The words of a package for legal grounds, categories and content.
+//! The words of a package for legal grounds, categories, content, recipients and signals.
 
-use crate::model::{Basis, Category, Content};
+use crate::model::{Basis, Category, Content, GoogleConsent, Receives, Role, Stated};
 
 macro_rules! words {
     ($($type:ident: $count:literal { $($word:literal = $variant:ident),* $(,)? })*) => {$(
@@ -23,10 +23,22 @@ words! {
         "vital interests" = VitalInterests, "public interest" = PublicInterest,
         "legitimate interest" = LegitimateInterest,
     }
-    Category: 11 {
+    Stated: 2 { "text" = Text, "assumed" = Assumed }
+    Category: 18 {
         "identifier" = Identifier, "usage" = Usage, "location" = Location, "device" = Device,
-        "language" = Language, "name" = Name, "e-mail" = Email, "postal address" = PostalAddress,
-        "health" = Health, "payment" = Payment, "credentials" = Credentials,
+        "language" = Language, "experiment" = Experiment, "age" = Age, "name" = Name, "e-mail" = Email,
+        "postal address" = PostalAddress, "telephone number" = Telephone, "date of birth" = BirthDate,
+        "health" = Health, "scan" = Scan, "payment" = Payment, "credentials" = Credentials,
+        "support request" = Support, "file name" = FileName,
     }
-    Content: 2 { "image" = Image, "dicom" = Dicom }
+    Content: 3 { "image" = Image, "dicom" = Dicom, "base64" = Base64 }
+    Role: 3 { "processor" = Processor, "third party" = ThirdParty, "public" = Public }
+    Receives: 4 {
+        "rows" = Rows, "statistics" = Statistics, "publishable statistics" = Publishable, "nothing" = Nothing,
+    }
+    GoogleConsent: 7 {
+        "analytics_storage" = AnalyticsStorage, "ad_storage" = AdStorage, "ad_user_data" = AdUserData,
+        "ad_personalization" = AdPersonalization, "functionality_storage" = FunctionalityStorage,
+        "personalization_storage" = PersonalizationStorage, "security_storage" = SecurityStorage,
+    }
 }

@@ -39,6 +39,28 @@ fn files() -> Vec<(String, String)> {
     schemas::DEFAULT_FILES.map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec()
 }
 
+/// A package with every word in it.
+fn language() -> Vec<(String, String)> {
+    [
+        ("policy.toml", include_str!("language/policy.toml")),
+        ("visits.toml", include_str!("language/visits.toml")),
+        ("statistics.toml", include_str!("language/statistics.toml")),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.to_owned()))
+    .to_vec()
+}
+
+/// Puts pieces in the place of some letters.
+fn change(text: &mut String, changes: &[(prop::sample::Index, usize, usize)]) {
+    for (at, removed, piece) in changes {
+        let mut letters: Vec<char> = text.chars().collect();
+        let start = at.index(letters.len() + 1);
+        let end = (start + removed).min(letters.len());
+        letters.splice(start..end, PIECES[*piece].chars());
+        *text = letters.into_iter().collect();
+    }
+}
+
 fn check(files: Vec<(String, String)>) -> Result<(), TestCaseError> {
     let texts = files.clone();
     let Err(found) = Package::from_files(files) else { return Ok(()) };
@@ -63,14 +85,17 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), 0..60_usize, 0..PIECES.len()), 1..6),
     ) {
         let mut files = files();
-        let text = &mut files[file].1;
-        for (at, removed, piece) in changes {
-            let mut letters: Vec<char> = text.chars().collect();
-            let start = at.index(letters.len() + 1);
-            let end = (start + removed).min(letters.len());
-            letters.splice(start..end, PIECES[piece].chars());
-            *text = letters.into_iter().collect();
-        }
+        change(&mut files[file].1, &changes);
+        check(files)?;
+    }
+
+    #[test]
+    fn a_change_to_the_whole_language_never_panics(
+        file in 0..3_usize,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0..60_usize, 0..PIECES.len()), 1..6),
+    ) {
+        let mut files = language();
+        change(&mut files[file].1, &changes);
         check(files)?;
     }
 

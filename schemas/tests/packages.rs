@@ -3,8 +3,8 @@
 use arrow::datatypes::DataType;
 use schemas::forecast::{self, ASSUMPTIONS};
 use schemas::model::{
-    ContributorSource, Every, Field, Kind, Measure, Mechanism, RouteSegment, Source, Transform,
-    Truncate, Utm,
+    Category, ContributorSource, Every, Field, GoogleConsent, Honoured, Kind, Measure, Mechanism,
+    PurposeSet, Receives, Role, RouteSegment, Source, Stated, Transform, Truncate, Utm,
 };
 use schemas::time::{DAY_MS, HOUR_MS};
 use schemas::{Family, Millis, Package, columns};
@@ -120,8 +120,53 @@ fn what_is_silent_gets_the_defaults_of_its_contributor() {
         ("policy.toml".to_owned(), policy.clone()),
         ("f.toml".to_owned(), text("{ from = \"visit\" }")),
     ]);
-    assert_eq!(package.refused.categories.len(), 6, "a silent package refuses everything");
-    assert_eq!(package.refused.content.len(), 2);
+    assert_eq!(package.refused.categories.len(), 11, "a silent package refuses everything");
+    assert_eq!(package.refused.content.len(), 3);
+}
+
+#[test]
+fn consent_recipients_flags_and_periods_are_read() {
+    let package = load(vec![
+        ("policy.toml".to_owned(), include_str!("language/policy.toml").to_owned()),
+        ("visits.toml".to_owned(), include_str!("language/visits.toml").to_owned()),
+        ("statistics.toml".to_owned(), include_str!("language/statistics.toml").to_owned()),
+    ]);
+    let (agreed, website) = package.purpose("website").unwrap();
+    assert_eq!((website.source, website.keep_source), (Stated::Text, Stated::Assumed));
+    assert_eq!((website.keep_days, website.consent_days), (Some(14), Some(365)));
+    assert_eq!(website.consent_versions, ["2023-11", "2024-05"]);
+    assert_eq!(website.tcf, [1, 8, 9]);
+    assert_eq!(website.google, Some(GoogleConsent::AnalyticsStorage));
+    let (security, _) = package.purpose("security").unwrap();
+    let (contract, _) = package.purpose("service").unwrap();
+    let kept = |purposes: &[usize]| {
+        let set = purposes.iter().fold(PurposeSet::default(), |set, one| set.with(*one));
+        package.kept_days(set)
+    };
+    assert_eq!((kept(&[agreed]), kept(&[agreed, security])), (Some(14), Some(30)));
+    assert_eq!((kept(&[security, contract]), kept(&[])), (None, None), "one has no end");
+    assert_eq!(package.signals, Honoured { gpc: true, dnt: false });
+    assert_eq!(
+        (package.contact.as_deref(), package.answer_source),
+        (Some("privacy@example.com"), Stated::Text)
+    );
+    let [hosting, insight] = &package.recipients[..] else { panic!() };
+    assert_eq!((hosting.role, hosting.receives), (Role::Processor, Receives::Rows));
+    assert_eq!((insight.role, insight.receives), (Role::ThirdParty, Receives::Publishable));
+    assert_eq!(insight.safeguard.as_deref(), Some("standard contractual clauses"));
+    let hold = package.legal_hold.as_ref().unwrap();
+    assert_eq!((hold.days_max, hold.reasons.len()), (730, 2));
+    let (_, visits) = package.family("visits").unwrap();
+    let named = |index: Option<usize>| visits.fields[index.unwrap()].name.as_str();
+    assert_eq!(
+        (named(visits.flags.age), named(visits.flags.location)),
+        ("under_13", "geolocation")
+    );
+    assert_eq!(visits.kept_source, Stated::Text);
+    assert_eq!(field(visits, "variant").category, Category::Experiment);
+    let purposes = package.statistic("pages").unwrap().purposes.unwrap();
+    assert!(purposes.has(agreed) && !purposes.has(security));
+    assert_eq!(package.statistic("all").unwrap().purposes, None);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! A family's file: whom it counts, for how long, and its fields.
 
 use super::field::{self, Surroundings};
+use super::flags;
+use super::purpose::read_stated;
 use super::source::{SourceFile, Span};
 use super::table::{Item, Table};
 use super::transform::read_routes;
@@ -75,6 +77,8 @@ pub(super) fn read<'a>(
     }
     let (contributor, counted) = read_contributor(contributor.as_ref(), &around, &drafts);
     let (times, timed) = read_times(table, contributor.source);
+    let flags = table.get("flags").map(|item| flags::read(&item, &around.names, &drafts));
+    let kept_source = read_stated(table, "kept_source");
     table.finish();
     let name = name?;
     let text = name.text(names)?;
@@ -91,6 +95,8 @@ pub(super) fn read<'a>(
         late_ms: times.late_ms,
         dedupe_window_ms: times.dedupe_ms,
         purposes: family_purposes,
+        flags: flags.unwrap_or_default(),
+        kept_source,
         fields,
     };
     let timed = timed && counted && grain_ms.is_some();

@@ -60,7 +60,8 @@ const KEYS: [&str; 12] = [
 ];
 const SOURCES: [&str; 3] = ["address", "user_agent", "accept_language"];
 const FIELD: &str = "`name = { type = .., is = .., transform = .., about = .. }`";
-const CATEGORY: &str = "`is = \"usage\"`, or `identifier`, `location`, `device` or `language`";
+const CATEGORY: &str =
+    "`is = \"usage\"`, or `identifier`, `location`, `device`, `language`, `experiment` or `age`";
 const ABOUT: &str = "`about = \"..\"`, one phrase that says what it is";
 
 /// Gives a field in any case, so that indices stay; the flag says whether it is as written.
@@ -259,11 +260,35 @@ fn read_category(
         );
         return;
     }
+    let named = Category::of_name(&field.name);
+    if let Some(named) = named.filter(|named| around.refused.categories.contains(named)) {
+        table.file.wrong(
+            &table.span,
+            format!("by its name {what} is `{}`, which is refused by the policy", named.name()),
+            "the file without the field, or another name if it is something else",
+        );
+        return;
+    }
     let usable = matches!(
         field.category,
-        Category::Usage | Category::Location | Category::Device | Category::Language
+        Category::Usage
+            | Category::Location
+            | Category::Device
+            | Category::Language
+            | Category::Experiment
     );
     let hidden = matches!(field.transform, Transform::Pseudonym | Transform::Drop);
+    if field.category == Category::Age && sound && !matches!(field.transform, Transform::Drop) {
+        item.wrong(format!("{what} is about age, and is not dropped"), "`transform = \"drop\"`");
+        return;
+    }
+    let variant = matches!(field.kind, Kind::Enum { .. } | Kind::String { pattern: Some(_), .. });
+    if field.category == Category::Experiment && sound && !variant {
+        item.wrong(
+            format!("{what} is an experiment without a list of its versions"),
+            "`type = [\"a\", \"b\"]`, or a `pattern`",
+        );
+    }
     if !usable && !hidden && sound {
         item.wrong(
             format!("{what} is `{}`, and is neither made a pseudonym nor dropped", words[index]),

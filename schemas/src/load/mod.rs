@@ -6,9 +6,13 @@
 
 mod family;
 mod field;
+mod flags;
 mod measure;
 mod pattern;
+mod period;
 mod policy;
+mod purpose;
+mod recipient;
 mod source;
 mod statistics;
 mod table;
@@ -24,7 +28,7 @@ use toml::de::DeTable;
 use self::source::SourceFile;
 use self::table::Table;
 use crate::diagnostic::Diagnostic;
-use crate::model::{Digest, Package};
+use crate::model::{Digest, Honoured, Package, Stated};
 
 const POLICY: &str = "policy.toml";
 const STATISTICS: &str = "statistics.toml";
@@ -145,9 +149,15 @@ fn compile(sources: &[SourceFile], digest: Digest) -> Package {
         version: String::new(),
         digest,
         residency: None,
+        contact: None,
+        authority: None,
         fleet: Vec::new(),
         answer_within_days: policy::ANSWER_WITHIN_DAYS,
+        answer_source: Stated::Assumed,
+        signals: Honoured::default(),
         purposes: Vec::new(),
+        recipients: Vec::new(),
+        legal_hold: None,
         refused: policy::everything_refused(),
         families: Vec::new(),
         statistics: Vec::new(),
@@ -171,7 +181,9 @@ fn compile(sources: &[SourceFile], digest: Digest) -> Package {
     }
     let shared = family::check_names(&mut families);
     if let Some(table) = named(STATISTICS).and_then(Document::table) {
-        let declared = statistics::Declared { families: &families, shared: &shared, all_read };
+        let purposes = policy_sound.then_some(package.purposes.as_slice());
+        let declared =
+            statistics::Declared { families: &families, shared: &shared, all_read, purposes };
         package.statistics = statistics::read(&table, &declared);
     }
     if families.is_empty()

@@ -1,14 +1,18 @@
 //! `policy.toml`: who collects, why, and what is never taken.
 
+use super::purpose::{self, days, read_stated};
+use super::recipient;
 use super::table::{Item, Table};
-use super::words::{NAME_FORM, is_name, list, span_ms};
-use crate::model::{Basis, Category, Content, Package, Purpose, Refused};
-use crate::time::DAY_MS;
+use super::words::list;
+use crate::eea;
+use crate::model::{Category, Content, Honoured, LegalHold, Package, Refused, Stated};
 
 /// One month, GDPR article 12(3).
 pub(super) const ANSWER_WITHIN_DAYS: u32 = 30;
-/// As many bits as a set of purposes has.
-const PURPOSES_MAX: usize = 32;
+/// Longest time within which requests may be answered: a month, and two more (GDPR article 12(3)).
+const ANSWER_WITHIN_DAYS_MAX: u32 = 90;
+/// Longest legal hold.
+const HOLD_DAYS_MAX: u32 = 36_525;
 
 /// What a package refuses that does not say what it refuses.
 pub(super) fn everything_refused() -> Refused {
@@ -17,11 +21,16 @@ pub(super) fn everything_refused() -> Refused {
             Category::Name,
             Category::Email,
             Category::PostalAddress,
+            Category::Telephone,
+            Category::BirthDate,
             Category::Health,
+            Category::Scan,
             Category::Payment,
             Category::Credentials,
+            Category::Support,
+            Category::FileName,
         ],
-        content: vec![Content::Image, Content::Dicom],
+        content: vec![Content::Image, Content::Dicom, Content::Base64],
     }
 }
 
@@ -33,19 +42,28 @@ pub(super) fn read(table: &Table<'_>, package: &mut Package) {
     package.controller = text(table.need("controller", "the policy", controller), controller);
     let version = "`version = \"2026-01-31\"`, the version of the published policy";
     package.version = text(table.need("version", "the policy", version), version);
-    package.residency = table
-        .get("residency")
-        .and_then(|item| item.text("`residency = \"EEA\"`").map(str::to_owned));
+    package.residency = table.get("residency").and_then(|item| read_residency(&item));
+    let line = |key, instead: &'static str| {
+        table.get(key).and_then(|item| item.text(instead)).map(str::to_owned)
+    };
+    package.contact = line("contact", "`contact = \"privacy@example.com\"`, where requests go");
+    package.authority = line("authority", "`authority = \"..\"`, who takes complaints");
     if let Some(fleet) = table.get("fleet").and_then(|item| item.table(FLEET)) {
         package.fleet = fleet.entries().iter().filter_map(read_fleet).collect();
     }
-    if let Some(days) = table.get("requests").and_then(|item| read_requests(&item)) {
-        package.answer_within_days = days;
+    if let Some((days, source)) = table.get("requests").and_then(|item| read_requests(&item)) {
+        (package.answer_within_days, package.answer_source) = (days, source);
     }
-    let purposes = table.need("purposes", "the policy", PURPOSE);
-    if let Some(purposes) = purposes.and_then(|item| item.table(PURPOSE)) {
-        package.purposes = read_purposes(&purposes);
+    package.signals = table.get("signals").map(|item| read_signals(&item)).unwrap_or_default();
+    let purposes = table.need("purposes", "the policy", purpose::FORM);
+    if let Some(purposes) = purposes.and_then(|item| item.table(purpose::FORM)) {
+        package.purposes = purpose::read_all(&purposes);
     }
+    let recipients = table.get("recipients").and_then(|item| item.table(recipient::FORM));
+    if let Some(recipients) = recipients {
+        package.recipients = recipient::read_all(&recipients, package.residency.as_deref());
+    }
+    package.legal_hold = table.get("legal_hold").and_then(|item| read_hold(&item));
     if let Some(refused) = table.get("refused").and_then(|item| item.table(REFUSED)) {
         read_refused(&refused, &mut package.refused);
     }
@@ -55,7 +73,9 @@ pub(super) fn read(table: &Table<'_>, package: &mut Package) {
 const FLEET: &str = "`fleet = { product = 300 }`, contributors expected";
 const REQUESTS: &str = "`requests = { answer_within = \"30 days\" }`, from 1 to 90 whole days";
 const REFUSED: &str = "`[refused]` with `categories = [..]` and `content = [..]`";
-const PURPOSE: &str = "`[purposes.website]` with `basis`, `source` and `notice`";
+const SIGNALS: &str = "`signals = { gpc = \"objection\", dnt = \"ignored\" }`";
+const HOLD: &str =
+    "`[legal_hold]` with `at_most = \"730 days\"`, `reasons = [\"claim\"]` and `notice`";
 
 fn read_fleet(item: &Item<'_>) -> Option<(String, u64)> {
     let count = u64::try_from(item.integer(FLEET)?).ok().filter(|count| *count > 0);
@@ -65,79 +85,55 @@ fn read_fleet(item: &Item<'_>) -> Option<(String, u64)> {
     Some((item.key.to_owned(), count?))
 }
 
-fn read_requests(item: &Item<'_>) -> Option<u32> {
+fn read_requests(item: &Item<'_>) -> Option<(u32, Stated)> {
     let table = item.table(REQUESTS)?;
     let within = table.need("answer_within", "`requests`", REQUESTS)?;
+    let source = read_stated(&table, "source");
     table.finish();
-    let ms = within.text(REQUESTS).and_then(span_ms);
-    let days = ms.filter(|ms| ms % DAY_MS == 0).map(|ms| ms / DAY_MS);
-    let days = days.filter(|days| (1..=90).contains(days)).and_then(|days| days.try_into().ok());
-    if days.is_none() {
-        within.wrong("`answer_within` is not a span of 1 to 90 whole days", REQUESTS);
-    }
-    days
+    Some((days(&within, 1, ANSWER_WITHIN_DAYS_MAX, REQUESTS)?, source))
 }
 
-fn read_purposes(table: &Table<'_>) -> Vec<Purpose> {
-    let entries = table.entries();
-    if entries.is_empty() {
-        table.file.wrong(&table.span, "the policy has no purpose", PURPOSE);
-    }
-    if let Some(item) = entries.get(PURPOSES_MAX) {
-        table.file.wrong(
-            &item.key_span,
-            format!("more than {PURPOSES_MAX} purposes ({})", entries.len()),
-            "fewer and broader purposes",
-        );
-    }
-    entries.iter().take(PURPOSES_MAX).map(read_purpose).collect()
-}
-
-/// Always gives the purpose, so that fields which name it are not reported as well.
-fn read_purpose(item: &Item<'_>) -> Purpose {
-    let mut purpose = Purpose {
-        name: item.key.to_owned(),
-        basis: Basis::Consent,
-        source: "assumed".to_owned(),
-        dpv: None,
-        notice: String::new(),
-    };
-    if !is_name(item.key) {
-        item.file.wrong(&item.key_span, format!("`{}` cannot name a purpose", item.key), NAME_FORM);
-    }
-    let Some(table) = item.table(PURPOSE) else { return purpose };
-    let what = format!("purpose `{}`", item.key);
-    let basis = format!("`basis = ..`, one of {}", list(&Basis::WORDS.map(|(word, _)| word)));
-    if let Some(basis) = table
-        .need("basis", &what, &basis)
-        .and_then(|basis| basis.word(&Basis::WORDS.map(|(word, _)| word)))
-    {
-        purpose.basis = Basis::WORDS[basis].1;
-    }
-    let sources = ["text", "assumed"];
-    if let Some(source) = table.get("source").and_then(|source| source.word(&sources)) {
-        purpose.source = sources[source].to_owned();
-    }
-    purpose.dpv = table.get("dpv").and_then(|dpv| read_dpv(&dpv));
-    let notice = "`notice = \"to ..\"`, what visitors are told";
-    if let Some(text) =
-        table.need("notice", &what, notice).and_then(|item| item.text(notice).map(str::to_owned))
-    {
-        purpose.notice = text;
-    }
-    table.finish();
-    purpose
-}
-
-fn read_dpv(item: &Item<'_>) -> Option<String> {
-    let form =
-        "a term of the Data Privacy Vocabulary without its prefix, such as `ServiceUsageAnalytics`";
+fn read_residency(item: &Item<'_>) -> Option<String> {
+    let form = "`residency = \"EEA\"`, or the two capitals of a country";
     let text = item.text(form)?;
-    if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Some(text.to_owned());
+    let is_country = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    if text != eea::NAME && !is_country {
+        item.wrong(format!("`{text}` is no place that can be checked"), form);
+        return None;
     }
-    item.wrong(format!("`{text}` cannot be a term"), form);
-    None
+    Some(text.to_owned())
+}
+
+fn read_signals(item: &Item<'_>) -> Honoured {
+    let mut honoured = Honoured::default();
+    let Some(table) = item.table(SIGNALS) else { return honoured };
+    let read = |key| {
+        let word = table.get(key).and_then(|item| item.word(&["objection", "ignored"]));
+        word.is_none_or(|word| word == 0)
+    };
+    (honoured.gpc, honoured.dnt) = (read("gpc"), read("dnt"));
+    table.finish();
+    honoured
+}
+
+fn read_hold(item: &Item<'_>) -> Option<LegalHold> {
+    let table = item.table(HOLD)?;
+    let what = "`legal_hold`";
+    let at_most = table.need("at_most", what, HOLD);
+    let reasons = table.need("reasons", what, HOLD);
+    let notice = table.need("notice", what, HOLD);
+    table.finish();
+    let reasons = reasons?;
+    let words: Vec<String> =
+        reasons.array(HOLD)?.iter().filter_map(|item| Some(item.text(HOLD)?.to_owned())).collect();
+    if words.is_empty() {
+        reasons.wrong("nothing is held without a reason", HOLD);
+    }
+    Some(LegalHold {
+        days_max: days(&at_most?, 1, HOLD_DAYS_MAX, HOLD)?,
+        reasons: words,
+        notice: notice?.text(HOLD)?.to_owned(),
+    })
 }
 
 fn read_refused(table: &Table<'_>, refused: &mut Refused) {

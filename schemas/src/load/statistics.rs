@@ -2,10 +2,12 @@
 
 use super::family::FamilyDraft;
 use super::measure;
+use super::period;
 use super::table::{Item, Table};
 use super::words::{NAME_FORM, is_name, nearest, span_text};
 use crate::model::{
-    Clamp, ContributorSource, Every, Family, Field, Kind, Measure, Mechanism, Statistic, Transform,
+    Clamp, ContributorSource, Every, Family, Field, Kind, Measure, Mechanism, Purpose, Statistic,
+    Transform,
 };
 use crate::time::DAY_MS;
 
@@ -37,6 +39,8 @@ pub(super) struct Declared<'a> {
     pub(super) shared: &'a [String],
     /// False where a family could not be read at all: a name which is not found may well be its.
     pub(super) all_read: bool,
+    /// Declared purposes; none where `policy.toml` could not be read.
+    pub(super) purposes: Option<&'a [Purpose]>,
 }
 
 /// Reads the file.
@@ -116,7 +120,7 @@ fn read_statistic(
         item.file.wrong(&item.key_span, message, NAME_FORM);
     }
     let table = item.table(STATISTIC)?;
-    table.know(&["title", "from", "measures", "every", "by", "clamp"]);
+    table.know(&["title", "from", "purposes", "measures", "every", "by", "clamp"]);
     let protection = read_protection(&table, defaults);
     table.finish();
     let title = table.get("title").map(|title| title.text("`title = \"Active devices\"`"));
@@ -132,12 +136,21 @@ fn read_statistic(
     let measures = measures.map(|item| measure::read(&item, draft, &clamp)).unwrap_or_default();
     let by =
         table.get("by").map_or_else(|| vec![Vec::new()], |item| read_by(&item, draft, &measures));
+    let purposes = table.get("purposes");
+    let purposes = purposes.map(|item| super::field::read_purposes(&item, declared.purposes));
+    let every = every?;
+    if let Some(all) = declared.purposes
+        && draft.timed
+    {
+        period::check(item, every, &draft.family, all, (&measures, &by));
+    }
     Some(Statistic {
         name: item.key.to_owned(),
         title: title.flatten().unwrap_or(item.key).to_owned(),
         family,
+        purposes,
         measures,
-        every: every?,
+        every,
         by,
         clamp,
         mechanism: Mechanism::Threshold {

@@ -163,7 +163,7 @@ impl Notice {
         let purposes = package.purposes.iter().map(|purpose| Purpose {
             name: purpose.name.clone(),
             basis: purpose.basis,
-            source: purpose.source.clone(),
+            source: purpose.source.name().to_owned(),
             notice: purpose.notice.clone(),
         });
         Self {
