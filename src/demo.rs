@@ -145,7 +145,8 @@ impl Plan {
     ) -> anyhow::Result<(Sent, Personal)> {
         let to = self.now.plus(-HOUR_MS);
         let from = to.plus(-DAYS * DAY_MS);
-        let profile = Profile::history(self.seed, self.history, from, to);
+        let profile =
+            Profile::history(self.seed, self.history, from, to).with(&place.habits);
         let mut generator = Generator::new(package, profile);
         let mut store = Store::open(place.config.clone(), Clocks::system()).await?;
         history::import(&mut store, &mut generator, self.history, steps).await?;
@@ -166,7 +167,8 @@ impl Plan {
         let address = service.ingest.context("a service with all roles takes events")?;
         // The hour ends now, not when the demo began: the import took its time.
         let now = system_clock()();
-        let mut profile = Profile::live(self.seed, self.live, now.plus(-HOUR_MS), now);
+        let profile = Profile::live(self.seed, self.live, now.plus(-HOUR_MS), now);
+        let mut profile = profile.with(&place.habits);
         // The key of the demo's devices may send what devices send, and nothing else.
         profile.unruly.wrong_door = 0.02;
         let sent = live::post(package, profile, place, address, steps).await?;

@@ -7,13 +7,13 @@
 
 pub mod client;
 pub mod command;
+pub mod habits;
 pub mod places;
 pub mod post;
 pub mod profile;
 pub mod sent;
 
 mod agents;
-mod habits;
 mod hostile;
 mod pattern;
 mod people;
@@ -29,6 +29,7 @@ use schemas::{Millis, Package};
 use serde_json::{Map, Value};
 
 pub use command::{Args, run};
+pub use habits::Habits;
 pub use people::{Channel, DeviceClock, Sender};
 pub use profile::{Mode, Profile};
 pub use sent::{Expected, Personal, Planted, Sent};

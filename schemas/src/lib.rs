@@ -31,7 +31,11 @@ pub const DEFAULT_FILES: [(&str, &str); 4] = [
     ("statistics.toml", include_str!("../default/statistics.toml")),
 ];
 
+/// The file [`GENERATE_FILE`] of that package.
+pub const DEFAULT_GENERATE: &str = include_str!("../default/generate.toml");
+
 pub use diagnostic::Diagnostic;
+pub use load::GENERATE_FILE;
 pub use model::{Digest, Family, Field, Package, Purpose, PurposeSet, Statistic};
 pub use outcome::{Note, Outcome, Reason, Tally};
 pub use time::{Clock, Millis};

@@ -339,3 +339,28 @@ fn a_forecast_counts_groups_that_reach_k_and_states_its_assumptions() {
     assert!(few.iter().all(|one| one.visible == 0 && one.covered == 0.0));
     assert!(forecast::forecast(&load(default_files()), None).is_none(), "no fleet, no guess");
 }
+
+/// The packages of five published policies, each in its folder.
+const POLICIES: [&str; 5] =
+    ["copenhagen-imaging", "cephio", "lab-dental-digital", "3d4medical", "ceetron"];
+
+#[test]
+fn the_five_policies_load_and_every_family_has_a_statistic() {
+    for name in POLICIES {
+        let package = Package::load(&folder(name)).unwrap_or_else(|found| {
+            panic!("{name}:\n{}", found.iter().map(|one| format!("{one}\n")).collect::<String>())
+        });
+        for (index, family) in package.families.iter().enumerate() {
+            let told = package.statistics.iter().any(|statistic| statistic.family == index);
+            assert!(told, "{name}: nothing is ever seen of `{}`", family.name);
+        }
+    }
+}
+
+#[test]
+fn what_made_up_events_look_like_is_no_part_of_a_package() {
+    let mut files = default_files();
+    let digest = load(files.clone()).digest;
+    files.push((schemas::GENERATE_FILE.to_owned(), "what = [\"ever\"]".to_owned()));
+    assert_eq!(load(files).digest, digest);
+}

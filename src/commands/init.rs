@@ -35,6 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for (name, text) in default_package() {
         write(&policy.join(name), &text)?;
     }
+    write(&policy.join(schemas::GENERATE_FILE), schemas::DEFAULT_GENERATE)?;
     write(&folder.join("quorate.toml"), CONFIGURATION)?;
 
     let now = system_clock()();

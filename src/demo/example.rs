@@ -4,7 +4,7 @@ use anonymizer::{Connection, Signals};
 use anyhow::{Context, bail};
 use ingest::{Outcome, Sender};
 use schemas::access::SourceKind;
-use schemas::model::{ContributorSource, Field, Source, Transform};
+use schemas::model::{Field, Source, Transform};
 use schemas::time::HOUR_MS;
 use schemas::{Millis, Package};
 use serde_json::{Map, Value, json};
@@ -52,7 +52,7 @@ pub(super) fn make(
     seed: u64,
     now: Millis,
 ) -> anyhow::Result<Example> {
-    let profile = Profile::live(seed, CANDIDATES, now.plus(-HOUR_MS), now);
+    let profile = Profile::live(seed, CANDIDATES, now.plus(-HOUR_MS), now).with(&place.habits);
     let event = Generator::new(package, profile)
         .filter(|event| event.expected == Expected::Stored)
         .max_by_key(|event| telling(package, event))
@@ -62,10 +62,9 @@ pub(super) fn make(
     };
     object.insert("time".to_owned(), json!(event.at.to_string()));
     let family = &package.families[event.sender.family];
-    let is_visit = family.contributor.source == ContributorSource::Visit;
     let sender = Sender {
         source: SITE.to_owned(),
-        kind: if is_visit { SourceKind::Site } else { SourceKind::Device },
+        kind: if event.sender.browses { SourceKind::Site } else { SourceKind::Device },
         signals: Signals { gpc: event.sender.gpc, dnt: event.sender.dnt },
     };
     let connection = Connection {

@@ -1,14 +1,16 @@
 //! The folder of a demo: configuration, sources and a reader as somebody would set them up, and all data.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use schemas::Package;
 use schemas::access::{Readers, SourceKind, Sources};
-use schemas::model::ContributorSource;
 use tempfile::TempDir;
 
 use crate::commands::access::entropy;
 use crate::config::Config;
+use crate::generate::Habits;
 use crate::generate::client::Keys;
 use crate::store::{package, system_clock};
 
@@ -46,6 +48,8 @@ pub(super) struct Place {
     temporary: Option<TempDir>,
     /// The configuration, as `--config` would load it.
     pub(super) config: Config,
+    /// What the package's events look like.
+    pub(super) habits: Arc<Habits>,
     /// Keys of the sources.
     pub(super) keys: Keys,
     /// Token of the reader.
@@ -73,12 +77,14 @@ impl Place {
             bail!("{} is not empty: give a folder that is not there yet", folder.display());
         }
         let config = configure(&folder, policy)?;
-        let keys = sources(&config)?;
+        let package = package(config.policy.as_deref())?;
+        let habits = Arc::new(Habits::load(config.policy.as_deref(), &package)?);
+        let keys = sources(&config, &package, &habits)?;
         let mut readers = Readers::default();
         let token = readers.add("demo-reader", system_clock()(), entropy()?)?;
         readers.save(&config.readers)?;
         let token = token.reveal().to_owned();
-        Ok(Self { folder, temporary, config, keys, token })
+        Ok(Self { folder, temporary, config, habits, keys, token })
     }
 
     /// Everything that the demo writes is in here.
@@ -104,13 +110,10 @@ fn configure(folder: &Path, policy: Option<PathBuf>) -> anyhow::Result<Config> {
 }
 
 /// A server that may send all, a kind of device that may send what devices send, and a site.
-fn sources(config: &Config) -> anyhow::Result<Keys> {
-    let package = package(config.policy.as_deref())?;
+fn sources(config: &Config, package: &Package, habits: &Habits) -> anyhow::Result<Keys> {
     let now = system_clock()();
-    let (visits, devices): (Vec<_>, Vec<_>) = package
-        .families
-        .iter()
-        .partition(|family| family.contributor.source == ContributorSource::Visit);
+    let (visits, devices): (Vec<_>, Vec<_>) =
+        package.families.iter().partition(|family| habits.browses(family));
     let names = |families: Vec<&schemas::Family>| -> Vec<String> {
         families.into_iter().map(|family| family.name.clone()).collect()
     };

@@ -2,13 +2,14 @@
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use schemas::time::{DAY_MS, HOUR_MS};
 
 use super::client::{Client, Keys, Posted};
 use super::post::Posts;
-use super::{Generator, Profile, Sent};
+use super::{Generator, Habits, Profile, Sent};
 use crate::commands::print;
 use crate::store::{package, system_clock};
 
@@ -57,6 +58,7 @@ pub struct Args {
 /// If the package is not valid, standard output cannot be written, or the service does not take a body.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let package = package(args.policy.as_deref())?;
+    let habits = Arc::new(Habits::load(args.policy.as_deref(), &package)?);
     let to = match &args.until {
         Some(text) => schemas::Millis::parse(text)
             .with_context(|| format!("--until {text} is no time: write 2026-01-31T12:00:00Z"))?,
@@ -69,14 +71,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             site: args.site.map(|site| (site, args.origin)),
         };
         let client = Client::new(url, keys)?;
-        let profile = Profile::live(args.seed, args.events, to.plus(-HOUR_MS), to);
+        let profile = Profile::live(args.seed, args.events, to.plus(-HOUR_MS), to).with(&habits);
         let mut generator = Generator::new(&package, profile);
         let posted = post(&mut generator, &client)?;
         print(&format!("{posted}\n"))?;
         generator.sent().clone()
     } else {
         let from = to.plus(-i64::from(args.days.max(1)) * DAY_MS);
-        let profile = Profile::history(args.seed, args.events, from, to);
+        let profile = Profile::history(args.seed, args.events, from, to).with(&habits);
         let mut generator = Generator::new(&package, profile);
         write(&mut generator)?;
         generator.sent().clone()

@@ -206,7 +206,8 @@ fn name(random: &mut ChaCha8Rng) -> String {
     format!("{first} {last} {:06}", random.random_range(0..1_000_000))
 }
 
-fn mac(random: &mut ChaCha8Rng) -> String {
+/// A MAC address.
+pub(super) fn mac(random: &mut ChaCha8Rng) -> String {
     let [a, b, c, d] = random.random::<u32>().to_be_bytes();
     format!("a4:5e:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }

@@ -6,10 +6,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 use schemas::Package;
-use schemas::model::{Basis, ContributorSource};
+use schemas::model::Basis;
 use schemas::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
 use serde_json::{Map, Value, json};
 
+use super::habits::Habit;
 use super::profile::{Mode, Profile};
 use super::{agents, places};
 
@@ -58,6 +59,8 @@ pub struct Sender {
     pub clock: DeviceClock,
     /// What is stated about purposes, in events that state something.
     pub consent: Option<Value>,
+    /// Whether it is somebody's browser, and not a device.
+    pub browses: bool,
     /// Which of the family's contributors this is.
     pub(super) number: u64,
 }
@@ -86,21 +89,25 @@ impl Sender {
 /// The contributors of one family.
 pub(super) struct People {
     family: usize,
-    visits: bool,
+    browses: bool,
+    habit: Habit,
     popularity: Zipf<f64>,
 }
 
 impl People {
     /// `share` is the part of all events that this family sends, 0 to 1.
     pub(super) fn new(package: &Package, family: usize, profile: &Profile, share: f64) -> Self {
-        let visits = package.families[family].contributor.source == ContributorSource::Visit;
+        let declared = &package.families[family];
+        let (habit, browses) = (profile.habits.of(declared), profile.habits.browses(declared));
         #[expect(clippy::cast_precision_loss, reason = "a rough number of people")]
         let (events, fleet) = (
             profile.events as f64 * share,
             package.fleet.iter().map(|(_, devices)| *devices).sum::<u64>() as f64,
         );
         // A visitor comes about once and sends a handful; a device sends dozens.
-        let (size, skew) = if visits {
+        let (size, skew) = if let Some(size) = habit.contributors {
+            (f64::from(size).min(1e7), 0.5)
+        } else if browses {
             ((events / 5.0).clamp(40.0, 1e7), 0.4)
         } else if fleet > 0.0 {
             (fleet.min(1e7), 0.5)
@@ -109,7 +116,7 @@ impl People {
         };
         let popularity =
             Zipf::new(size, skew).expect("both are finite, size is above 1, skew above 0");
-        Self { family, visits, popularity }
+        Self { family, browses, habit, popularity }
     }
 
     /// One of them, the favourites more often.
@@ -133,17 +140,17 @@ impl People {
         let unruly = &profile.unruly;
         let live = profile.mode == Mode::Live;
         let place = places::place(&mut own);
-        let (usual, user_agent) = if self.visits {
+        let (usual, user_agent) = if self.browses {
             (Channel::Site, agents::browser(&mut own))
         } else {
             (Channel::Device, agents::library(&mut own))
         };
         let address = place.address(&mut own);
         let channel = if own.random_bool(0.25) { Channel::Server } else { usual };
-        let consent = consent(package, self.family, profile, &mut own);
+        let consent = consent(package, self.family, profile, &self.habit, &mut own);
         // Browsers have such signals, devices have none.
         let signals = (own.random_bool(unruly.gpc), own.random_bool(unruly.dnt));
-        let (gpc, dnt) = if self.visits { signals } else { (false, false) };
+        let (gpc, dnt) = if self.browses { signals } else { (false, false) };
         let clock = match channel {
             Channel::Device if live && own.random_bool(unruly.clockless) => DeviceClock::Uptime,
             Channel::Device | Channel::Site if live && own.random_bool(unruly.skewed) => {
@@ -162,6 +169,7 @@ impl People {
             dnt,
             clock,
             consent,
+            browses: self.browses,
             number,
         }
     }
@@ -209,10 +217,13 @@ fn consent(
     package: &Package,
     family: usize,
     profile: &Profile,
+    habit: &Habit,
     random: &mut ChaCha8Rng,
 ) -> Option<Value> {
-    let (silent, refusing) =
-        (random.random_bool(profile.unruly.silent), random.random_bool(profile.unruly.refusing));
+    // Where senders are as one would wish them, no package's habits make them otherwise.
+    let share = |usual: f64, own: Option<f64>| if usual > 0.0 { own.unwrap_or(usual) } else { 0.0 };
+    let silent = random.random_bool(share(profile.unruly.silent, habit.silent));
+    let refusing = random.random_bool(share(profile.unruly.refusing, habit.refused));
     let family = &package.families[family];
     let asked = (0..package.purposes.len()).filter(|&index| {
         family.purposes.has(index) || family.fields.iter().any(|field| field.purposes.has(index))

@@ -1,6 +1,10 @@
 //! What to generate: how much, when, and how unruly.
 
+use std::sync::Arc;
+
 use schemas::Millis;
+
+use super::habits::Habits;
 
 /// How events reach the service, which decides what they look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,19 +30,28 @@ pub struct Profile {
     pub mode: Mode,
     /// How unruly senders are.
     pub unruly: Unruly,
+    /// What the package says of its events.
+    pub habits: Arc<Habits>,
 }
 
 impl Profile {
     /// `events` events of history between two moments, with the usual share of trouble.
     #[must_use]
     pub fn history(seed: u64, events: u64, from: Millis, to: Millis) -> Self {
-        Self { seed, events, from, to, mode: Mode::History, unruly: Unruly::default() }
+        let (unruly, habits) = (Unruly::default(), Arc::default());
+        Self { seed, events, from, to, mode: Mode::History, unruly, habits }
     }
 
     /// `events` events to be posted at `to`, with the usual share of trouble.
     #[must_use]
     pub fn live(seed: u64, events: u64, from: Millis, to: Millis) -> Self {
         Self { mode: Mode::Live, ..Self::history(seed, events, from, to) }
+    }
+
+    /// The same, of events as `habits` describe them.
+    #[must_use]
+    pub fn with(self, habits: &Arc<Habits>) -> Self {
+        Self { habits: Arc::clone(habits), ..self }
     }
 }
 

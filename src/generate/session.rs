@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use schemas::model::{ContributorSource, Family, Routes, Source, Transform};
+use schemas::model::{Family, Routes, Source, Transform};
 use schemas::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
 use schemas::{Millis, Package, Reason};
 use serde_json::{Map, Value, json};
 
-use super::habits;
+use super::habits::Habit;
 use super::hostile::{self, Defect};
 use super::people::{self, Channel, People, Sender, Whose};
 use super::profile::{Mode, Profile};
@@ -21,6 +21,7 @@ use super::{Content, Generated};
 /// What is known of one family.
 struct Kind {
     people: People,
+    habit: Habit,
     defects: Vec<Vec<Defect>>,
     /// Longest pause between two events of a sitting, in milliseconds.
     pause_ms: i64,
@@ -51,23 +52,25 @@ pub(super) struct Sessions<'a> {
 
 impl<'a> Sessions<'a> {
     pub(super) fn new(package: &'a Package, profile: Profile) -> Self {
-        let visits =
-            |family: usize| package.families[family].contributor.source == ContributorSource::Visit;
-        let weight = |family: usize| if visits(family) { 0.6 } else { 0.4 };
-        let families = 0..package.families.len();
-        let total: f64 = families.clone().map(weight).sum();
-        let kinds = families
-            .clone()
-            .map(|family| Kind {
-                people: People::new(package, family, &profile, weight(family) / total),
-                defects: hostile::possible(package, family),
-                pause_ms: if visits(family) { 2 * MINUTE_MS } else { 8 * MINUTE_MS },
-                length: if visits(family) { 3 } else { 5 },
-                weight: weight(family) / total,
+        let of = |family: &Family| profile.habits.of(family);
+        let total: f64 = package.families.iter().map(|family| of(family).weight(family)).sum();
+        let kinds = (0..package.families.len())
+            .map(|index| {
+                let family = &package.families[index];
+                let habit = of(family);
+                let weight = habit.weight(family) / total;
+                Kind {
+                    people: People::new(package, index, &profile, weight),
+                    defects: hostile::possible(package, index),
+                    pause_ms: habit.pause_ms(family),
+                    length: habit.length(family),
+                    weight,
+                    habit,
+                }
             })
             .collect();
         let session = u64::try_from(profile.from.0 / SECOND_MS).unwrap_or(0);
-        let has_devices = !families.clone().all(visits);
+        let has_devices = !package.families.iter().all(|family| profile.habits.browses(family));
         Self { package, profile, kinds, has_devices, session }
     }
 
@@ -161,8 +164,8 @@ impl<'a> Sessions<'a> {
         personal: &mut Personal,
     ) -> Generated {
         let family = &self.package.families[sender.family];
-        let mut object = self.declared(family, sender, turn.at, random, personal);
-        habits::tidy(&mut object, turn.is_first, random);
+        let mut object = self.declared(family, sender, turn, random, personal);
+        self.kinds[sender.family].habit.tidy(&mut object, turn.is_first);
         object.insert("type".to_owned(), json!(family.name));
         if sender.counts_boots() {
             object.insert("boot".to_owned(), json!(self.session));
@@ -197,14 +200,16 @@ impl<'a> Sessions<'a> {
         &self,
         family: &Family,
         sender: &Sender,
-        at: Millis,
+        turn: Turn,
         random: &mut ChaCha8Rng,
         personal: &mut Personal,
     ) -> Map<String, Value> {
         let mut object = Map::new();
+        let (at, habit) = (turn.at, &self.kinds[sender.family].habit);
         for (index, field) in family.fields.iter().enumerate() {
             let is_asked = field.source == Source::Body && field.expires.is_none_or(|end| at < end);
-            if !is_asked || !random.random_bool(values::presence(field)) {
+            let presence = habit.presence(field).unwrap_or_else(|| values::presence(field));
+            if !is_asked || !random.random_bool(presence) {
                 continue;
             }
             let routes = routes(family, index);
@@ -213,11 +218,14 @@ impl<'a> Sessions<'a> {
                 Holds::Sender => Some((Whose::Sender(sender.family), sender.number)),
                 Holds::Session => Some((Whose::Session(sender.family), self.session)),
             };
+            let draw = |random: &mut ChaCha8Rng| {
+                let usual = habit.draw(field, turn.is_first, random);
+                usual.or_else(|| values::draw(field, &routes, at, random))
+            };
             let value = match whose {
-                None => values::draw(field, &routes, at, random),
+                None => draw(random),
                 Some((whose, number)) => {
-                    let mut own = people::own(self.profile.seed, whose, number, index as u64 + 1);
-                    values::draw(field, &routes, at, &mut own)
+                    draw(&mut people::own(self.profile.seed, whose, number, index as u64 + 1))
                 }
             };
             let Some(value) = value else { continue };

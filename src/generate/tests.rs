@@ -18,8 +18,12 @@ fn noon() -> Millis {
     Millis::parse("2026-05-20T12:00:00Z").unwrap()
 }
 
+fn habits() -> Arc<Habits> {
+    Arc::new(Habits::load(None, &package()).unwrap())
+}
+
 fn history(events: u64) -> Profile {
-    Profile::history(7, events, noon().plus(-30 * DAY_MS), noon())
+    Profile::history(7, events, noon().plus(-30 * DAY_MS), noon()).with(&habits())
 }
 
 fn lines(package: &Package, profile: Profile) -> Vec<String> {
@@ -139,7 +143,7 @@ fn a_few_favourites_and_a_long_tail() {
 
 fn live_posts(doors: Doors) -> (Vec<Post>, Sent) {
     let package = package();
-    let mut profile = Profile::live(7, 4_000, noon().plus(-HOUR_MS), noon());
+    let mut profile = Profile::live(7, 4_000, noon().plus(-HOUR_MS), noon()).with(&habits());
     profile.unruly.wrong_door = if doors.device { 0.02 } else { 0.0 };
     let mut generator = Generator::new(&package, profile);
     let posts = Posts::new(&mut generator, doors, Arc::new(noon)).collect();

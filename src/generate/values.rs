@@ -8,7 +8,7 @@ use schemas::model::{Category, Field, Kind, RouteSegment, Routes, Transform};
 use schemas::time::HOUR_MS;
 use serde_json::{Value, json};
 
-use super::pattern;
+use super::{hostile, pattern};
 
 /// How long a value stays the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +165,9 @@ fn whole(min: i64, max: i64, random: &mut ChaCha8Rng) -> i64 {
 
 /// Text of a field without pattern: an identifier, or something long that must not be kept.
 fn text(field: &Field, random: &mut ChaCha8Rng) -> String {
+    if field.name.contains("mac_address") {
+        return hostile::mac(random);
+    }
     if field.name.contains("serial") {
         let letters = ["QX", "KT", "VR", "LM"][random.random_range(0..4)];
         let year = random.random_range(2019..=2026);
@@ -191,7 +194,7 @@ fn version(at: Millis, random: &mut ChaCha8Rng) -> String {
     format!("{}.{}.{}", release / 10, release % 10, random.random_range(0..3))
 }
 
-/// A page of the site: a declared route now and then, a campaign now and then.
+/// A page of the site: a declared route now and then.
 fn url(routes: &[&Routes], random: &mut ChaCha8Rng) -> String {
     let templates: Vec<&Vec<RouteSegment>> =
         routes.iter().flat_map(|routes| &routes.templates).collect();
@@ -200,6 +203,11 @@ fn url(routes: &[&Routes], random: &mut ChaCha8Rng) -> String {
     } else {
         PAGES[favourite(PAGES.len(), random)].to_owned()
     };
+    page(&path, random)
+}
+
+/// The address of a page, a campaign's now and then.
+pub(super) fn page(path: &str, random: &mut ChaCha8Rng) -> String {
     let query = match random.random_range(0..10) {
         0 => {
             let (source, medium) = SOURCES[favourite(SOURCES.len(), random)];

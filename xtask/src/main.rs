@@ -1,9 +1,10 @@
-//! The project's own chores: `cargo xtask test`, `fuzz`, `soak`, `bench`, `python`, `kafka`, `advisories`.
+//! The project's own chores: `cargo xtask test`, `clauses`, `fuzz`, `soak`, `bench`, `python`, `kafka`, `advisories`.
 //!
 //! What CI runs is what a developer runs: `.ci/run` calls `cargo xtask test` and nothing else.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
+mod clauses;
 mod dependencies;
 mod documentation;
 mod files;
@@ -28,6 +29,7 @@ usage: cargo xtask COMMAND
                        format        rustfmt changes nothing
                        files         nothing ignored or unfinished, nothing large, no path of a machine
                        edges         crates see each other as DESIGN draws it
+                       clauses       each clause of a policy has its test or is open, and the table says so
                        features      the tests build what `cargo run` has built
                        licences      licences, bans and sources of all dependencies
                        python        readers of other languages, a Kafka client and an S3 API are at hand
@@ -39,6 +41,7 @@ usage: cargo xtask COMMAND
                        web           tracker and dashboard: types, budgets, tests in Chromium; the whole way to the page
                        fuzz          every decoder, some seconds each
                      kafka, firmware and web install what they need and Debian has, if this is root or sudo asks for nothing
+  clauses            writes the table of clauses, tests and results into schemas/README.md
   fuzz [TARGET…] [--minutes 60]
                      every decoder, or the named ones, for that long all together
   soak [--kills N] [--seed N]
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
         ["test", only @ ..] => steps::run(only),
+        ["clauses"] => clauses::write(),
         ["soak", options @ ..] => soak::run(options),
         ["fuzz", arguments @ ..] => fuzz::command(arguments),
         ["bench", options @ ..] => bench(options),

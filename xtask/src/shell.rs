@@ -1,5 +1,6 @@
 //! Running other programs, from the root of the repository.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -34,6 +35,34 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => fail(format!("{} failed: {status}", name(command))),
         Err(error) => fail(format!("cannot run {}: {error}", name(command))),
+    }
+}
+
+/// Runs `command` with its output on the terminal, and shows each line of it to `watch`, too.
+pub(crate) fn run_watched(command: &mut Command, mut watch: impl FnMut(&str)) -> Outcome {
+    let failed = |error: std::io::Error, command: &Command| {
+        fail(format!("cannot run {}: {error}", name(command)))
+    };
+    let mut child = match command.stdout(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => return failed(error, command),
+    };
+    let output = child.stdout.take().expect("asked for");
+    for line in BufReader::new(output).split(b'\n') {
+        // A test may print what is no text.
+        match line {
+            Ok(line) => {
+                let line = String::from_utf8_lossy(&line);
+                println!("{line}");
+                watch(&line);
+            }
+            Err(error) => return failed(error, command),
+        }
+    }
+    match child.wait() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => fail(format!("{} failed: {status}", name(command))),
+        Err(error) => failed(error, command),
     }
 }
 

@@ -6,8 +6,8 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::shell::{Outcome, cargo, cargo_command, fail, run as run_command};
-use crate::{dependencies, documentation, files, firmware, fuzz, kafka, python, web};
+use crate::shell::{self, Outcome, cargo, cargo_command, fail, run as run_command};
+use crate::{clauses, dependencies, documentation, files, firmware, fuzz, kafka, python, web};
 
 struct Step {
     name: &'static str,
@@ -20,6 +20,7 @@ const STEPS: &[Step] = &[
     Step { name: "format", needs: &[], check: || cargo(&["fmt", "--all", "--check"]) },
     Step { name: "files", needs: &[], check: files::check },
     Step { name: "edges", needs: &[], check: dependencies::edges },
+    Step { name: "clauses", needs: &[], check: clauses::check },
     Step { name: "features", needs: &[], check: dependencies::features },
     Step { name: "licences", needs: &[], check: dependencies::licences },
     Step { name: "python", needs: &[], check: python::prepare },
@@ -71,9 +72,16 @@ fn summary(done: &[(&str, f64, Outcome)]) -> Outcome {
 }
 
 /// Everything that `cargo test` runs but the doc tests, from the build with lints. Benches run once
-/// each, which shows that they work and measures nothing.
+/// each, which shows that they work and measures nothing. What libtest says of clauses is kept: a table that says
+/// `kept` of one whose test did not run would be a promise that nobody looked at.
 fn tests() -> Outcome {
-    run_command(&mut with_lints(&["--no-fail-fast"]))
+    let mut results = Vec::new();
+    shell::run_watched(&mut with_lints(&["--no-fail-fast"]), |line| {
+        if line.starts_with("test clauses::") {
+            results.push(line.to_owned());
+        }
+    })?;
+    clauses::check_results(&results)
 }
 
 /// `cargo test` of everything but doc tests, with lints.

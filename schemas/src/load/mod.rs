@@ -32,12 +32,14 @@ use crate::model::{Digest, Honoured, Package, Stated};
 
 const POLICY: &str = "policy.toml";
 const STATISTICS: &str = "statistics.toml";
+/// What made-up events look like: lies in a package's folder, and is no part of the package or its digest.
+pub const GENERATE_FILE: &str = "generate.toml";
 /// Larger files are not written by people.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
 impl Package {
     /// Reads the TOML files of a folder: `policy.toml`, `statistics.toml`, and one more for each family.
-    /// Other files and folders within it are left alone.
+    /// [`GENERATE_FILE`], other files and folders within it are left alone.
     ///
     /// # Errors
     ///
@@ -61,6 +63,7 @@ impl Package {
     ///
     /// Every mistake in every file, in order of file and line.
     pub fn from_files(mut files: Vec<(String, String)>) -> Result<Self, Vec<Diagnostic>> {
+        files.retain(|(name, _)| name != GENERATE_FILE);
         files.sort();
         let digest = digest(&files);
         if !files.iter().any(|(name, _)| name == POLICY) {
