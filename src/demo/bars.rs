@@ -68,7 +68,7 @@ pub(super) async fn read(place: &Place, package: &Arc<Package>) -> anyhow::Resul
     Ok(Some(bars))
 }
 
-/// Groups of the last period, largest first: period, label, count, hidden.
+/// Groups of the last period that shows any, largest first: period, label, count, hidden.
 fn statement(statistic: &Statistic, family: &Family, grouping: &[usize]) -> String {
     let (name, by) = (&statistic.name, grouping_text(family, grouping));
     let called = &family.contributor.called;
@@ -84,7 +84,8 @@ fn statement(statistic: &Statistic, family: &Family, grouping: &[usize]) -> Stri
         "SELECT CAST(CAST({PERIOD_START} AS DATE) AS VARCHAR) AS period, {label} AS label, \
          \"{called}\" AS contributors, {HIDDEN} AS is_hidden FROM \"{name}\" \
          WHERE {GROUPING} = '{by}' AND \"{called}\" IS NOT NULL \
-         AND {PERIOD_START} = (SELECT max({PERIOD_START}) FROM \"{name}\") \
+         AND {PERIOD_START} = (SELECT max({PERIOD_START}) FROM \"{name}\" \
+         WHERE {GROUPING} = '{by}' AND \"{called}\" IS NOT NULL) \
          ORDER BY contributors DESC, label"
     )
 }
