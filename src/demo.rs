@@ -145,8 +145,7 @@ impl Plan {
     ) -> anyhow::Result<(Sent, Personal)> {
         let to = self.now.plus(-HOUR_MS);
         let from = to.plus(-DAYS * DAY_MS);
-        let profile =
-            Profile::history(self.seed, self.history, from, to).with(&place.habits);
+        let profile = Profile::history(self.seed, self.history, from, to).with(&place.habits);
         let mut generator = Generator::new(package, profile);
         let mut store = Store::open(place.config.clone(), Clocks::system()).await?;
         history::import(&mut store, &mut generator, self.history, steps).await?;

@@ -132,7 +132,8 @@ fn telling(package: &Package, event: &Generated) -> usize {
 }
 
 fn is_refusal(consent: &Value) -> bool {
-    consent.as_object().is_some_and(|stated| stated.values().any(|word| word == false))
+    let no = |word: &Value| *word == false || word["granted"] == false;
+    consent.as_object().is_some_and(|stated| stated.values().any(no))
 }
 
 #[cfg(test)]

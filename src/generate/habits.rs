@@ -340,9 +340,9 @@ fn accepts(field: &Field, value: &Value) -> bool {
         Kind::Version => value.as_str().is_some_and(|text| {
             text.split('.').all(|part| part.parse::<u32>().is_ok()) && text.split('.').count() <= 4
         }),
-        Kind::Url { .. } => value
-            .as_str()
-            .is_some_and(|text| text.starts_with('/') || text.starts_with("https://")),
+        Kind::Url { .. } => {
+            value.as_str().is_some_and(|text| text.starts_with('/') || text.starts_with("https://"))
+        }
         Kind::Timestamp => false,
     }
 }
@@ -384,9 +384,8 @@ mod tests {
         let family = package.family("web").unwrap().1;
         let habit = habits.of(family);
         let mut random = ChaCha8Rng::seed_from_u64(5);
-        let mut draw = |name: &str| {
-            habit.draw(family.field(name).unwrap().1, false, &mut random).unwrap()
-        };
+        let mut draw =
+            |name: &str| habit.draw(family.field(name).unwrap().1, false, &mut random).unwrap();
         let views = (0..2_000).filter(|_| draw("name") == "pageview").count();
         assert!((1_700..1_900).contains(&views), "{views}");
         let long = (0..2_000).filter(|_| draw("engaged").as_i64().unwrap() > 9_000).count();
@@ -415,7 +414,8 @@ mod tests {
     #[test]
     fn the_shipped_packages_have_habits() {
         let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
-        for name in ["copenhagen-imaging", "cephio", "lab-dental-digital", "3d4medical", "ceetron"] {
+        for name in ["copenhagen-imaging", "cephio", "lab-dental-digital", "3d4medical", "ceetron"]
+        {
             let folder = schemas.join(name);
             let package = Package::load(&folder).unwrap();
             let habits = Habits::load(Some(&folder), &package).unwrap();

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
-use schemas::Package;
-use schemas::model::Basis;
+use schemas::model::{Basis, Purpose};
 use schemas::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
+use schemas::{Millis, Package};
 use serde_json::{Map, Value, json};
 
 use super::habits::Habit;
@@ -233,8 +233,26 @@ fn consent(
         let purpose = &package.purposes[index];
         let needs_grant = purpose.basis == Basis::Consent;
         if refusing || (needs_grant && !silent) {
-            stated.insert(purpose.name.clone(), Value::Bool(!refusing));
+            stated.insert(purpose.name.clone(), word(purpose, !refusing));
         }
     }
     (!stated.is_empty()).then_some(Value::Object(stated))
+}
+
+/// Yes or no; with the version that it is said to, where the purpose asks for one.
+fn word(purpose: &Purpose, granted: bool) -> Value {
+    match purpose.consent_versions.last() {
+        Some(version) => json!({ "granted": granted, "version": version }),
+        None => Value::Bool(granted),
+    }
+}
+
+/// What is stated, as an event of that moment says it: what knows a version knows a time, too.
+pub(super) fn dated(consent: &Value, at: Millis) -> Value {
+    let mut consent = consent.clone();
+    let words = consent.as_object_mut().into_iter().flat_map(|words| words.values_mut());
+    for word in words.filter_map(Value::as_object_mut) {
+        word.insert("at".to_owned(), json!(at.to_string()));
+    }
+    consent
 }

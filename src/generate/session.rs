@@ -174,7 +174,7 @@ impl<'a> Sessions<'a> {
             object.insert("id".to_owned(), json!(values::uuid(random)));
         }
         if let Some(consent) = &sender.consent {
-            object.insert("consent".to_owned(), consent.clone());
+            object.insert("consent".to_owned(), people::dated(consent, turn.at));
         }
         let mut sender = Arc::clone(sender);
         let is_at_wrong_door = self.profile.mode == Mode::Live
@@ -229,6 +229,8 @@ impl<'a> Sessions<'a> {
                 }
             };
             let Some(value) = value else { continue };
+            // What comes from a child is refused whole, and is none of the defects that are counted.
+            let value = if family.flags.age == Some(index) { json!(false) } else { value };
             if let (Transform::Pseudonym, Some(text)) = (&field.transform, value.as_str()) {
                 personal.plant(Planted::Identifier, text);
             }
