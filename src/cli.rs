@@ -58,7 +58,7 @@ enum Command {
     Try(try_event::Args),
     /// What visitors are told: who collects what, why and for how long, made of a policy package.
     Notice(notice::Args),
-    /// Checks a policy package, forecasts what its statistics will show, or exports its event types.
+    /// Checks a policy package, forecasts what its statistics will show, says what a change does, or exports it.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// One person: erase, leave out, or show that nothing is stored.
@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
         Err(error) => return fail(&anyhow::Error::new(error)),
     };
     match runtime.block_on(dispatch(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => fail(&error),
     }
 }
@@ -105,7 +105,8 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn dispatch(cli: Cli) -> anyhow::Result<()> {
+/// Commands that answer with their exit code give it; all others give 0.
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let config = || Config::load(cli.config.as_deref());
     match cli.command {
         Command::Demo(args) => demo::run(args).await,
@@ -122,13 +123,14 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Replay(args) => replay::run(args, config()?).await,
         Command::Try(args) => try_event::run(&args, &config()?).await,
         Command::Notice(args) => notice::run(args, cli.config.as_deref()),
-        Command::Policy(command) => policy::run(command, cli.config.as_deref()),
+        Command::Policy(command) => return policy::run(command, cli.config.as_deref()),
         Command::Subject(command) => subject::run(command, config()?).await,
         Command::Keyring(command) => keyring::run(command, &config()?),
         #[cfg(feature = "kafka")]
         Command::Kafka(command) => kafka::run(command, config()?).await,
         Command::Version => version::run(),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod access;
 pub mod columns;
 mod describe;
 pub mod diagnostic;
+pub mod diff;
 pub mod eea;
 mod expected;
 pub mod export;

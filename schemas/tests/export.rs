@@ -54,6 +54,80 @@ fn files_in_use_are_what_is_generated() {
     let odd = load(odd());
     compare("schemas/tests/export/odd.h", &export::c_header(&odd));
     compare("schemas/tests/export/odd.d.ts", &export::typescript(&odd));
+    compare("schemas/tests/export/odd.schema.json", &export::json_schema(&odd));
+    for (name, package) in [("default", package), ("promises", promises())] {
+        let path = |end: &str| format!("schemas/tests/export/{name}.{end}");
+        compare(&path("schema.json"), &export::json_schema(&package));
+        compare(&path("dpv.jsonld"), &export::dpv_json_ld(&package));
+        compare(&path("fides.yaml"), &export::fides(&package));
+    }
+}
+
+/// A package with recipients, periods, flags and consent.
+fn promises() -> Package {
+    Package::load(&repository().join("schemas/tests/language")).unwrap_or_else(|found| {
+        panic!("{}", found.iter().map(|one| format!("{one}\n")).collect::<String>())
+    })
+}
+
+/// Every prefixed name of a tree: keys and values that begin with a prefix of the vocabulary.
+fn prefixed(value: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+    let prefixes = ["dpv:", "pd:", "eu-gdpr:", "dcat:", "dct:", "rdf:", "xsd:"];
+    let mut take = |text: &str| {
+        if prefixes.iter().any(|prefix| text.starts_with(prefix)) {
+            found.insert(text.to_owned());
+        }
+    };
+    match value {
+        serde_json::Value::String(text) => take(text),
+        serde_json::Value::Array(values) => values.iter().for_each(|value| prefixed(value, found)),
+        serde_json::Value::Object(entries) => {
+            entries.keys().for_each(|key| take(key));
+            // Texts of a package are no terms.
+            let terms = entries.iter().filter(|(key, _)| {
+                !["dct:title", "dct:description", "dcat:version", "dpv:hasName", "dpv:hasContact"]
+                    .contains(&key.as_str())
+            });
+            terms.for_each(|(_, value)| prefixed(value, found));
+        }
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
+    }
+}
+
+/// Against the terms that were looked up in DPV 2.3, one a line, and its purposes, of which a package may name any.
+#[test]
+fn every_term_of_the_vocabulary_exists() {
+    let terms: Vec<&str> = include_str!("export/dpv_terms.txt").lines().collect();
+    let purposes = include_str!("../src/load/dpv_purposes.txt");
+    let is_purpose = |term: &str| {
+        term.strip_prefix("dpv:").is_some_and(|name| purposes.lines().any(|known| known == name))
+    };
+    let mut found = std::collections::BTreeSet::new();
+    for package in [default_package(), load(odd()), promises()] {
+        let document = serde_json::from_str(&export::dpv_json_ld(&package)).unwrap();
+        prefixed(&document, &mut found);
+    }
+    assert!(found.len() > 40, "{found:?}");
+    let unknown: Vec<_> =
+        found.iter().filter(|term| !terms.contains(&term.as_str()) && !is_purpose(term)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// Every category has a name in both vocabularies, and what a package refuses is a prohibition in both.
+#[test]
+fn what_is_refused_is_said_to_both() {
+    let package = promises();
+    let (graph, yaml) = (export::dpv_json_ld(&package), export::fides(&package));
+    assert!(!package.refused.categories.is_empty());
+    for category in &package.refused.categories {
+        assert!(
+            graph.contains(&format!("\"dct:title\": \"{}\"", category.name())),
+            "{}",
+            category.name()
+        );
+    }
+    assert!(yaml.contains("refused categories") && yaml.contains("user.contact.email"));
+    assert!(yaml.contains("undeclared uses") && yaml.contains("matches: \"NONE\""));
 }
 
 /// A text as TOML writes it; JSON's escapes are TOML's too.

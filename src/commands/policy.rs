@@ -1,9 +1,12 @@
-//! `quorate policy`: checks a package, forecasts what its statistics will show, or exports its event types.
+//! `quorate policy`: checks a package, forecasts what its statistics will show, says what a change of it does, or
+//! exports it.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Subcommand;
+use schemas::diff::Diff;
 use schemas::forecast::{forecast, table};
 use schemas::{Package, export};
 
@@ -27,12 +30,29 @@ pub enum PolicyCommand {
         #[arg(long)]
         contributors: Option<u64>,
     },
-    /// Prints the event types of a package as source text, for those who send.
+    /// What a change of a package starts and stops to collect, for what, for whom, how long, and for whose eyes.
+    ///
+    /// Ends with 0 if the new package is as narrow as the old one or narrower, with 1 if it is wider in anything, and
+    /// with 2 if one of them cannot be read.
+    Diff(DiffArgs),
+    /// Prints a package in the language of others: of those who send, and of those who keep records of processing.
     #[command(subcommand)]
     Export(ExportCommand),
 }
 
-/// Languages of senders.
+/// Options of `quorate policy diff`.
+#[derive(clap::Args)]
+pub struct DiffArgs {
+    /// Folder of the package as it was.
+    old: PathBuf,
+    /// Folder of the package as it would be.
+    new: PathBuf,
+    /// As one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Languages of others.
 #[derive(Subcommand)]
 pub enum ExportCommand {
     /// Declarations for the tracker: `types/events.d.ts`.
@@ -45,14 +65,29 @@ pub enum ExportCommand {
         /// Folder of the package; without it the configured one.
         dir: Option<PathBuf>,
     },
+    /// JSON Schema (draft 2020-12) of events and batches.
+    JsonSchema {
+        /// Folder of the package; without it the configured one.
+        dir: Option<PathBuf>,
+    },
+    /// The W3C Data Privacy Vocabulary (DPV 2.3) as JSON-LD: purposes, bases, data, recipients, periods, rights.
+    Dpv {
+        /// Folder of the package; without it the configured one.
+        dir: Option<PathBuf>,
+    },
+    /// Resources of Fides as YAML: a dataset, a system, a policy.
+    Fides {
+        /// Folder of the package; without it the configured one.
+        dir: Option<PathBuf>,
+    },
 }
 
-/// Runs a command about packages.
+/// Runs a command about packages; 1 is a change that widens.
 ///
 /// # Errors
 ///
 /// With every diagnostic, if the package is not valid.
-pub fn run(command: PolicyCommand, config: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(command: PolicyCommand, config: Option<&Path>) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::Check { dir } => print(&load(dir, config)?.describe()),
         PolicyCommand::Forecast { dir, contributors } => {
@@ -62,13 +97,42 @@ pub fn run(command: PolicyCommand, config: Option<&Path>) -> anyhow::Result<()> 
                 })?;
             print(&table(&forecasts))
         }
-        PolicyCommand::Export(ExportCommand::Typescript { dir }) => {
-            print(&export::typescript(load(dir, config)?.as_ref()))
+        PolicyCommand::Diff(args) => return diff(&args),
+        PolicyCommand::Export(command) => {
+            let (dir, write): (_, fn(&Package) -> String) = match command {
+                ExportCommand::Typescript { dir } => (dir, export::typescript),
+                ExportCommand::CHeader { dir } => (dir, export::c_header),
+                ExportCommand::JsonSchema { dir } => (dir, export::json_schema),
+                ExportCommand::Dpv { dir } => (dir, export::dpv_json_ld),
+                ExportCommand::Fides { dir } => (dir, export::fides),
+            };
+            print(&write(load(dir, config)?.as_ref()))
         }
-        PolicyCommand::Export(ExportCommand::CHeader { dir }) => {
-            print(&export::c_header(load(dir, config)?.as_ref()))
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What cannot be read is neither wider nor narrower.
+const UNREADABLE: u8 = 2;
+
+#[expect(clippy::print_stderr, reason = "the last word of a command that ends with its own code")]
+fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
+    let DiffArgs { old, new, json } = args;
+    let read = |dir: &Path| store::package(Some(dir));
+    let (old, new) = match (read(old), read(new)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (Err(error), _) | (_, Err(error)) => {
+            eprintln!("quorate: {error:#}");
+            return Ok(ExitCode::from(UNREADABLE));
         }
+    };
+    let diff = Diff::between(&old, &new);
+    if *json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&diff)?))?;
+    } else {
+        print(&diff.text())?;
     }
+    Ok(if diff.result.is_wider() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// The package in `dir`, else the configured one.

@@ -1,7 +1,7 @@
 //! `[purposes]`: why anything is collected, on what grounds, for how long, and what counts as consent.
 
 use super::table::{Item, Table};
-use super::words::{NAME_FORM, is_name, list, span_ms};
+use super::words::{NAME_FORM, is_name, list, nearest, span_ms};
 use crate::model::{Basis, GoogleConsent, Purpose, Stated};
 use crate::time::DAY_MS;
 
@@ -136,13 +136,18 @@ pub(super) fn days(item: &Item<'_>, least: u32, most: u32, instead: &str) -> Opt
     days
 }
 
+/// Purposes of the Data Privacy Vocabulary 2.3 (W3C Community Group, 2026-02-28), in order.
+const DPV_PURPOSES: &str = include_str!("dpv_purposes.txt");
+
 fn read_dpv(item: &Item<'_>) -> Option<String> {
-    let form =
-        "a term of the Data Privacy Vocabulary without its prefix, such as `ServiceUsageAnalytics`";
+    let form = "a purpose of the Data Privacy Vocabulary without its prefix, such as `ServiceUsageAnalytics`";
     let text = item.text(form)?;
-    if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    let known: Vec<&str> = DPV_PURPOSES.lines().collect();
+    if known.contains(&text) {
         return Some(text.to_owned());
     }
-    item.wrong(format!("`{text}` cannot be a term"), form);
+    let near = nearest(text, &known);
+    let instead = if near.contains(", ") { form.to_owned() } else { near };
+    item.wrong(format!("`{text}` is no purpose of the Data Privacy Vocabulary 2.3"), instead);
     None
 }
