@@ -15,7 +15,7 @@ use arrow::array::{
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Int64Type, SchemaRef, UInt8Type, UInt32Type};
-use schemas::{Family, Millis, Note, Package, Tally};
+use schemas::{Family, Millis, Note, Package, PurposeSet, Tally};
 
 use self::derived::DerivedKeys;
 use self::generation::Generations;
@@ -273,12 +273,13 @@ impl Gate {
         let hashes: BinaryArray = keys.iter().map(|key| key.map(|key| key.hash)).collect();
         let position = i64::try_from(origin.position).unwrap_or(i64::MAX);
         let rows = living.rows.len();
-        let ends: [ArrayRef; 5] = [
+        let ends: [ArrayRef; 6] = [
             Arc::new(hashes),
             Arc::new(clock_names(&columns)),
             Arc::new(Int32Array::from_value(i32::from(origin.partition), rows)),
             Arc::new(Int64Array::from_value(position, rows)),
             Arc::new(Int32Array::from(living.rows)),
+            Arc::new(purposes(&self.package, declared, &columns)),
         ];
         batch.columns.extend(ends);
         let mut tally = batch.tally;
@@ -375,6 +376,19 @@ fn visits(columns: &RecordBatch, allowed: Option<&BooleanBuffer>) -> ArrayRef {
 fn clock_names(columns: &RecordBatch) -> StringArray {
     let clocks = columns.column(layout::CLOCK).as_primitive::<UInt8Type>().values();
     clocks.iter().map(|code| Some(ClockSource::of_code(*code).name())).collect()
+}
+
+/// The granted purposes by name, as far as anything of the family is kept for them: what was granted beside would only tell
+/// people apart. The text is made once for each set, of which a batch has a few.
+fn purposes(package: &Package, family: &Family, columns: &RecordBatch) -> StringArray {
+    let kept = family.all_purposes().0;
+    let mut texts = HashMap::new();
+    let granted = columns.column(layout::GRANTED).as_primitive::<UInt32Type>().values();
+    for granted in granted {
+        let set = PurposeSet(granted & kept);
+        texts.entry(set.0).or_insert_with(|| package.purposes_text(set));
+    }
+    granted.iter().map(|granted| texts.get(&(granted & kept))).collect()
 }
 
 fn clock_unknown(columns: &RecordBatch) -> u64 {

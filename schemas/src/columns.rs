@@ -25,9 +25,13 @@ pub const POSITION: &str = "_position";
 /// Number of the row in its frame (`Int32`).
 pub const ROW: &str = "_row";
 
+/// Names of the purposes that stand for the row (`Utf8`), sorted, with commas between: of those for which anything of its
+/// family is kept. Null in rows from before there was this column.
+pub const PURPOSES: &str = "_purposes";
+
 /// Every column of an events table that is no declared field; a declared field may have none of these names.
 pub const ALL: &[&str] =
-    &[DAY, TIME, CONTRIBUTOR, EPOCH, EVENT_KEY, CLOCK, PARTITION, POSITION, ROW];
+    &[DAY, TIME, CONTRIBUTOR, EPOCH, EVENT_KEY, CLOCK, PARTITION, POSITION, ROW, PURPOSES];
 
 /// Columns that every statistics table has beside groups and measures; a declared field or a plural of
 /// contributors may have none of these names either.
@@ -112,6 +116,7 @@ impl Family {
             Column::new(PARTITION, DataType::Int32, false),
             Column::new(POSITION, DataType::Int64, false),
             Column::new(ROW, DataType::Int32, false),
+            Column::new(PURPOSES, DataType::Utf8, true),
         ]);
         Arc::new(Schema::new(columns))
     }

@@ -13,6 +13,7 @@ pub mod eea;
 mod expected;
 pub mod export;
 pub mod forecast;
+mod granted;
 pub mod model;
 mod names;
 pub mod notice;

@@ -177,7 +177,7 @@ fn the_table_of_a_family_has_its_stored_fields_between_the_fixed_columns() {
     assert_eq!(&names[..4], [columns::DAY, columns::TIME, columns::CONTRIBUTOR, columns::EPOCH]);
     let declared = ["product", "version", "country", "scan_program", "duration", "error"];
     assert_eq!(&names[4..10], declared, "no serial number");
-    assert_eq!(&names[10..], ["_key", "_clock", "_partition", "_position", "_row"]);
+    assert_eq!(&names[10..], ["_key", "_clock", "_partition", "_position", "_row", "_purposes"]);
     let kind = |name: &str| schema.field_with_name(name).unwrap().data_type().clone();
     assert_eq!(kind("day"), DataType::Date32);
     assert_eq!(kind("time"), columns::timestamp());

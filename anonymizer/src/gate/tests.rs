@@ -107,6 +107,7 @@ fn a_device_event_becomes_a_row() {
         ("_partition", Some("3")),
         ("_position", Some("9")),
         ("_row", Some("0")),
+        ("_purposes", Some("agreed,improve")),
     ];
     let expected: Vec<_> = expected
         .iter()
@@ -183,6 +184,20 @@ fn what_no_purpose_allows_is_null_and_the_event_still_counts() {
     assert_eq!(shown(&batch, "account"), None);
     assert!(shown(&batch, "contributor").is_some());
     assert_eq!(batch.tally().notes.get(&Note::Nulled), Some(&1));
+}
+
+/// What was granted beside is of no use for these rows, and would tell people apart.
+#[test]
+fn rows_name_the_purposes_that_stand_for_them() {
+    let bench = Bench::new(package());
+    let values = device_values();
+    let named = |granted| {
+        let sent = RawEvent { granted, ..event(&values) };
+        shown(&through(&bench, DEVICES, &sent, &bench.nobody()), "_purposes")
+    };
+    assert_eq!(named(PurposeSet(0b111)).as_deref(), Some("agreed,improve"), "not `service`");
+    assert_eq!(named(INTEREST).as_deref(), Some("improve"));
+    assert_eq!(named(PurposeSet::default()).as_deref(), Some(""), "none stands, which is known");
 }
 
 #[test]
