@@ -268,7 +268,9 @@ impl Run<'_> {
                 Ok(batch) => {
                     self.replayed.expired += batch.expired();
                     self.chunk.rows += batch.rows().num_rows();
-                    self.chunk.frames.push(Frame { origin: origin.clone(), batch });
+                    let now = (self.store.clock)();
+                    let frame = Frame::new(origin.clone(), batch, &self.store.package, now)?;
+                    self.chunk.frames.push(frame);
                 }
                 Err(Error::Destroyed(_)) => {
                     self.replayed.destroyed.add(rows);

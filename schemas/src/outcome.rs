@@ -78,6 +78,14 @@ pub enum Note {
     ReplayedAdded,
     /// Stored rows that another took the place of when their frame was replayed.
     ReplayedChanged,
+    /// Stored rows that lost a purpose, because their contributor withdrew it, and what it alone carried.
+    Narrowed,
+    /// Stored rows that lost a purpose at the end of its time, and what it alone carried.
+    Outlived,
+    /// Stored rows that were taken out of their table to be kept apart.
+    SetApart,
+    /// Rows that were kept apart and are in their table again.
+    PutBack,
 }
 
 macro_rules! names {
@@ -109,6 +117,7 @@ names! {
         LostFrames = "lost_frames",
         Erased = "erased", ReplayedRemoved = "replayed_removed", ReplayedAdded = "replayed_added",
         ReplayedChanged = "replayed_changed",
+        Narrowed = "narrowed", Outlived = "outlived", SetApart = "set_apart", PutBack = "put_back",
     }
 }
 

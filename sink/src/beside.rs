@@ -4,7 +4,6 @@
 //! or to rehearse on, leaves them alone. A folder that is not there any more holds no rows; one that was moved is out of
 //! reach, and so are all of them for a root that was moved.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,10 +11,10 @@ use std::path::{Path, PathBuf};
 use schemas::Millis;
 use storage::Root;
 
-use crate::erase::{Contributors, Erased};
+use crate::erase::Erased;
 use crate::error::SinkError;
 use crate::life::{self, Life};
-use crate::rewrite;
+use crate::rewrite::Rewrite;
 use crate::table::{Change, Home, Table};
 
 /// The file, below the root.
@@ -83,31 +82,41 @@ pub(crate) async fn tables(home: Home<'_>) -> Result<Vec<(Table, Life)>, SinkErr
     Ok(tables)
 }
 
-/// Erases contributors from the tables of that name in these folders.
-pub(crate) async fn erase(
+/// Rewrites the tables of that name in these folders, and leaves no trace of what was there.
+pub(crate) async fn change(
     home: Home<'_>,
     name: &str,
-    contributors: &HashSet<[u8; 16]>,
     time: Millis,
+    rewritten: impl Fn(&Table) -> Result<Rewrite, SinkError>,
 ) -> Result<Erased, SinkError> {
-    let mut erased = Erased::default();
+    let mut changed = Erased::default();
     for (mut table, _) in tables(home).await? {
         if **table.name() != *name {
             continue;
         }
-        let rewrite = rewrite::without(&table, &Contributors(contributors))?;
-        if !rewrite.remove.is_empty() {
-            erased.rows += rewrite.rows();
-            erased.files += rewrite.remove.len() as u64;
-            let (add, remove) = (rewrite.add.as_slice(), rewrite.remove.as_slice());
-            table.commit(Change { add, remove, time, ..Change::default() }).await?;
-        }
-        if table.tells_removed()? {
-            let positions = vec![(WIPED.to_owned(), 1)];
-            table.commit(Change { positions, time, ..Change::default() }).await?;
-            table.checkpoint(table.version(), None).await?;
-        }
-        table.sweep(None).await?;
+        let rewrite = rewritten(&table)?;
+        changed.rows += rewrite.rows();
+        changed.files += rewrite.remove.len() as u64;
+        replace(&mut table, &rewrite, time).await?;
     }
-    Ok(erased)
+    Ok(changed)
+}
+
+/// Puts new files in place of old ones in such a table, and deletes what is not named any more.
+pub(crate) async fn replace(
+    table: &mut Table,
+    rewrite: &Rewrite,
+    time: Millis,
+) -> Result<(), SinkError> {
+    if !rewrite.remove.is_empty() {
+        let (add, remove) = (rewrite.add.as_slice(), rewrite.remove.as_slice());
+        table.commit(Change { add, remove, time, ..Change::default() }).await?;
+    }
+    if table.tells_removed()? {
+        let positions = vec![(WIPED.to_owned(), 1)];
+        table.commit(Change { positions, time, ..Change::default() }).await?;
+        table.checkpoint(table.version(), None).await?;
+    }
+    table.sweep(None).await?;
+    Ok(())
 }

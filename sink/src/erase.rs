@@ -56,26 +56,22 @@ impl Sink {
         contributors: &HashSet<[u8; 16]>,
         now: Millis,
     ) -> Result<Erased, SinkError> {
-        self.usable()?;
-        if family >= self.families.len() {
-            return Err(SinkError::NoFamily(family));
-        }
-        if self.is_waiting() {
-            return Err(SinkError::Uncommitted);
-        }
-        self.maintains()?;
+        self.may_rewrite(family)?;
         self.set_failed(true);
         self.catch_up().await?;
         let mut erased = Erased::default();
         let rewrite = rewrite::without(&self.families[family].table, &Contributors(contributors))?;
         if !rewrite.remove.is_empty() {
             erased = Erased { rows: rewrite.rows(), files: rewrite.remove.len() as u64 };
-            let manifest = self.erasure(family, &rewrite.dropped, now);
+            let manifest = self.noting(Note::Erased, family, &rewrite.counted, now);
             self.commit_rewrite(family, &rewrite, manifest, Vec::new(), now).await?;
         }
         let name = self.families[family].table.name().to_string();
         let time = now.truncate(self.package.families[family].grain_ms.max(1));
-        let elsewhere = beside::erase(self.home(), &name, contributors, time).await?;
+        let elsewhere = beside::change(self.home(), &name, time, |table| {
+            rewrite::without(table, &Contributors(contributors))
+        })
+        .await?;
         erased.rows += elsewhere.rows;
         erased.files += elsewhere.files;
         // Even if there was nothing to do: an earlier attempt may have ended here.
@@ -84,16 +80,29 @@ impl Sink {
         Ok(erased)
     }
 
-    /// What an erasure says about itself.
-    pub(crate) fn erasure(
+    /// Whether stored rows of a family may be rewritten now.
+    pub(crate) fn may_rewrite(&self, family: usize) -> Result<(), SinkError> {
+        self.usable()?;
+        if family >= self.families.len() {
+            return Err(SinkError::NoFamily(family));
+        }
+        if self.is_waiting() {
+            return Err(SinkError::Uncommitted);
+        }
+        self.maintains()
+    }
+
+    /// What a change of stored rows says about itself: how many, by partition.
+    pub(crate) fn noting(
         &self,
+        note: Note,
         family: usize,
-        dropped: &BTreeMap<u16, u64>,
+        rows: &BTreeMap<u16, u64>,
         now: Millis,
     ) -> Manifest {
-        let counts = dropped.iter().map(|(&partition, &rows)| {
+        let counts = rows.iter().map(|(&partition, &rows)| {
             let mut counts = Counts::default();
-            counts.tally.note(Note::Erased, rows);
+            counts.tally.note(note, rows);
             (partition, counts)
         });
         let hour = now.truncate(HOUR_MS);

@@ -171,6 +171,12 @@ pub enum SinkError {
     /// The package has no such family.
     #[error("the package has no family number {0}")]
     NoFamily(usize),
+    /// More rows were chosen than may be read at once.
+    #[error("there are more than {rows_max} such rows")]
+    TooMany {
+        /// How many may be.
+        rows_max: u64,
+    },
     /// Rows wait for a commit: commit them first, so that the table holds all there is.
     #[error("rows wait for a commit, so stored ones cannot be rewritten")]
     Uncommitted,

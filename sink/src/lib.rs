@@ -37,6 +37,7 @@
 //! Calls work on the thread that makes them, and may take it for seconds (encoding, `fsync`): a worker
 //! gives the sink a thread of its own.
 
+mod apart;
 mod arrange;
 mod beside;
 mod contributors;
@@ -48,6 +49,8 @@ mod ledger;
 mod life;
 mod maintain;
 mod manifest;
+mod narrow;
+mod outlive;
 mod own;
 mod replay;
 mod rewrite;
@@ -62,12 +65,14 @@ use std::path::PathBuf;
 
 use storage::Root;
 
+pub use apart::{PutBack, Which};
 pub use beside::keep_beside;
 pub use erase::Erased;
 pub use error::SinkError;
 pub use ledger::outcomes;
 pub use maintain::Maintained;
 pub use manifest::{Counted, ManifestContext, OutcomeRow};
+pub use narrow::Narrowed;
 pub use own::{Own, Stream};
 pub use replay::{Comparison, Difference, FieldDifference, Frame};
 pub use sink::{Committed, Pending, Sink, Written};

@@ -22,6 +22,8 @@ pub struct Maintained {
     pub compacted_files: u64,
     /// Rows removed at the end of their life.
     pub removed_rows: u64,
+    /// Rows that lost a purpose at the end of its time.
+    pub outlived_rows: u64,
     /// Files deleted from storage.
     pub deleted_files: u64,
     /// Parts of the dedupe index that went.
@@ -29,7 +31,7 @@ pub struct Maintained {
 }
 
 impl Sink {
-    /// Removes rows whose key epoch and grace are over, mixes the rows of files whose grain is over,
+    /// Takes purposes whose time is over from rows, removes rows whose key epoch and grace are over, mixes the rows of files whose grain is over,
     /// deletes files that no table names any more, cleans the tables' logs, and forgets old event keys.
     ///
     /// What was written and not committed yet is left as it is. Nobody may read the tables of events meanwhile:
@@ -59,8 +61,10 @@ impl Sink {
         }
         self.catch_up().await?;
         let mut touched = Vec::new();
-        for family in 0..self.families.len() {
-            let before = self.families[family].table.version();
+        let before = self.families.iter().map(|family| family.table.version());
+        let before = before.collect::<Vec<_>>();
+        self.outlive(now, &mut done).await?;
+        for (family, before) in before.into_iter().enumerate() {
             self.remove_ended(family, now, &mut done).await?;
             self.arrange(family, now, &mut done).await?;
             touched.push(self.families[family].table.version() != before);

@@ -9,12 +9,14 @@ use arrow::datatypes::Int32Type;
 use schemas::time::HOUR_MS;
 use schemas::{Millis, Package, Tally, columns};
 
+use crate::apart::Runs;
 use crate::dedupe::{Index, PENDING_BYTES, Place, Reflected};
 use crate::error::SinkError;
 use crate::files::{self, DataFile, Shape};
 use crate::ledger::Ledger;
 use crate::life::{self, Life};
 use crate::manifest::{Counts, Manifest, ManifestContext, OutcomeRow};
+use crate::outlive::Outlived;
 use crate::own::{Own, Share, Stream};
 use crate::rewrite::REWRITE;
 use crate::shared::maintenance;
@@ -41,6 +43,8 @@ pub struct Sink {
     /// What was counted since the last commit, by family and partition.
     counts: BTreeMap<Option<usize>, BTreeMap<u16, Counts>>,
     rows: u64,
+    /// What purposes at their end were taken from already.
+    pub(crate) outlived: Outlived,
     failed: bool,
 }
 
@@ -52,6 +56,8 @@ pub(crate) struct FamilyTable {
     pub(crate) next: BTreeMap<u16, u64>,
     /// Version up to which the ledger has the table's manifests, whatever partition they are of.
     pub(crate) recorded: Option<u64>,
+    /// Rows that are kept apart.
+    pub(crate) apart: Runs,
 }
 
 /// What became of a batch.
@@ -128,7 +134,8 @@ impl Sink {
                 table.share();
             }
             shapes.push(Shape::new(&name, table.staging(), &schema, config.row_group_rows));
-            families.push(FamilyTable { table, life, next: BTreeMap::new(), recorded: None });
+            let (next, apart) = (BTreeMap::new(), Runs::default());
+            families.push(FamilyTable { table, life, next, recorded: None, apart });
         }
         let former = match share.is_maintainer() {
             true => life::former(home, &package).await?,
@@ -152,6 +159,7 @@ impl Sink {
             index,
             counts: BTreeMap::new(),
             rows: 0,
+            outlived: Outlived::new(),
             failed: false,
         };
         tracing::trace!(target: "quorate::moment", "start books");
@@ -373,6 +381,12 @@ impl Sink {
 
     pub(crate) fn set_failed(&mut self, failed: bool) {
         self.failed = failed;
+    }
+
+    /// Whether an earlier call failed half-way, so that the sink has to be opened again.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed
     }
 
     pub(crate) fn usable(&self) -> Result<(), SinkError> {

@@ -152,6 +152,8 @@ impl Sink {
             for (row, place) in places.into_iter().enumerate() {
                 match old.places.remove(&place) {
                     Some(before) => both.push(before, (number, row), place),
+                    // It is there when it comes back.
+                    None if self.families[family].apart.contains(place) => {}
                     None if !had.contains(&position(frame)) => fresh.push((index, row, place)),
                     None => {}
                 }
@@ -199,7 +201,7 @@ impl Sink {
 
 /// The rows that a table holds of some frames.
 fn stored(table: &Table, positions: &HashSet<(u16, u64)>) -> Result<Old, SinkError> {
-    let batches = select(table, &Positions(positions))?;
+    let batches = select(table, &Positions(positions), |_| true, u64::MAX)?;
     let mut all = HashMap::new();
     for (index, batch) in batches.iter().enumerate() {
         let places = places(batch).ok_or_else(|| SinkError::damaged(table.name(), "a row"))?;
@@ -237,9 +239,8 @@ impl Both {
             return Ok(());
         }
         let schema = table.schema()?;
-        let new = indices
-            .iter()
-            .map(|&index| files::align(table.name(), frames[index].batch.rows(), &schema));
+        let new =
+            indices.iter().map(|&index| files::align(table.name(), &frames[index].rows, &schema));
         let new = new.collect::<Result<Vec<_>, _>>()?;
         let mut changed = vec![false; self.places.len()];
         let place = [columns::PARTITION, columns::POSITION, columns::ROW];

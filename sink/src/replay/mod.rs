@@ -24,7 +24,7 @@ use anonymizer::{AnonymizedBatch, Origin};
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use schemas::time::HOUR_MS;
-use schemas::{Millis, Note, columns};
+use schemas::{Millis, Note, Package, columns};
 
 pub(crate) use self::compare::Compared;
 use self::compare::Fate;
@@ -32,18 +32,38 @@ pub use self::compare::{Comparison, Difference, FieldDifference};
 use crate::dedupe::{Key, Place};
 use crate::error::SinkError;
 use crate::manifest::{Counts, Manifest, ManifestContext};
+use crate::outlive::without_over;
 use crate::rewrite::{self, Pick, REWRITE, Rewrite, numbers};
 use crate::sink::{Sink, Written};
 
 /// What gate 1 makes of a frame now.
 pub struct Frame {
     /// Where the frame is in the log.
-    pub origin: Origin,
-    /// Its rows.
-    pub batch: AnonymizedBatch,
+    pub(crate) origin: Origin,
+    /// What gate 1 gave.
+    pub(crate) batch: AnonymizedBatch,
+    /// Its rows, without purposes whose time is over: those of the table are without them too, or will be.
+    pub(crate) rows: RecordBatch,
 }
 
 impl Frame {
+    /// A frame as `package` takes it in at `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::NoFamily`], [`SinkError::Damaged`].
+    pub fn new(
+        origin: Origin,
+        batch: AnonymizedBatch,
+        package: &Package,
+        now: Millis,
+    ) -> Result<Self, SinkError> {
+        let number = batch.family();
+        let family = package.families.get(number).ok_or(SinkError::NoFamily(number))?;
+        let rows = without_over(&family.name, package, family, batch.rows(), now)?;
+        Ok(Self { origin, batch, rows })
+    }
+
     /// The place of each row; none if the batch is not what it should be.
     fn places(&self) -> Option<Vec<Place>> {
         places(self.batch.rows()).filter(|places| places.len() == self.batch.keys().len())
@@ -51,7 +71,7 @@ impl Frame {
 }
 
 /// The place of each row.
-fn places(rows: &RecordBatch) -> Option<Vec<Place>> {
+pub(crate) fn places(rows: &RecordBatch) -> Option<Vec<Place>> {
     let numbers = numbers(rows, columns::ROW)?;
     let places = positions(rows)?.into_iter().zip(numbers).map(|((partition, position), row)| {
         Some(Place { partition, position, row: u32::try_from(row).ok()? })
@@ -85,7 +105,7 @@ impl Pick for Positions<'_> {
 }
 
 /// Picks single rows.
-struct Places<'a>(&'a HashSet<Place>);
+pub(crate) struct Places<'a>(pub(crate) &'a HashSet<Place>);
 
 impl Pick for Places<'_> {
     fn columns(&self) -> &[&str] {
@@ -188,7 +208,7 @@ impl Sink {
             });
             rewrite.new_keys.extend(keyed);
             if !rows.is_empty() {
-                self.writers.push(family, frame.batch.rows(), Some(&rows))?;
+                self.writers.push(family, &frame.rows, Some(&rows))?;
             }
         }
         let files = self.writers.finish()?.into_iter().nth(family).unwrap_or_default();
@@ -263,7 +283,7 @@ impl Sink {
             let rows = rows.collect::<Vec<_>>();
             if !rows.is_empty() {
                 self.set_failed(true);
-                self.writers.push(family, frame.batch.rows(), Some(&rows))?;
+                self.writers.push(family, &frame.rows, Some(&rows))?;
                 self.set_failed(false);
             }
             let stored = rows.len() as u64;

@@ -169,7 +169,7 @@ enum Until {
 async fn broken(store: &Store, sink: &mut Sink, gone: &HashSet<[u8; 16]>, until: Until) {
     let table = &sink.families[USE].table;
     let rewrite = rewrite::without(table, &crate::erase::Contributors(gone)).unwrap();
-    let manifest = sink.erasure(USE, &rewrite.dropped, NOW);
+    let manifest = sink.noting(Note::Erased, USE, &rewrite.counted, NOW);
     match until {
         Until::Written => assert!(!data_files(&store.staging()).is_empty()),
         Until::Published => {

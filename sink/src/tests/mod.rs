@@ -18,11 +18,13 @@ macro_rules! on_both {
     };
 }
 
+mod apart;
 mod commits;
 mod damage;
 mod duplicates;
 mod erasure;
 mod maintenance;
+mod narrow;
 mod objects;
 mod privacy;
 mod recovery;
@@ -113,6 +115,7 @@ struct Event {
     clock: ClockSource,
     said: Option<Millis>,
     duration: i64,
+    granted: PurposeSet,
 }
 
 fn event(id: impl ToString) -> Event {
@@ -126,6 +129,7 @@ fn event(id: impl ToString) -> Event {
         clock: ClockSource::Device,
         said: None,
         duration: 1_250,
+        granted: PurposeSet(1),
     }
 }
 
@@ -279,7 +283,7 @@ impl Store {
                 id: event.id.as_deref(),
                 boot: event.counter,
                 seq: event.counter,
-                granted: PurposeSet(1),
+                granted: event.granted,
             };
             builder.append(&raw, nobody(&self.package, &self.ring));
         }

@@ -51,7 +51,7 @@ fn frames(store: &Store, partition: u16, of: &[(At, usize, Vec<Event>)]) -> Vec<
     let frames = own.map(|((_, position), family, events)| {
         let origin = Origin { partition, position: *position, import: false };
         let batch = store.batch(*family, &origin, events);
-        Frame { origin, batch }
+        Frame::new(origin, batch, &store.package, NOW).unwrap()
     });
     frames.collect()
 }
@@ -323,8 +323,9 @@ async fn a_row_past_its_end_is_left_to_retention() {
     sink.commit(&[(0, 1)], NOW, CONTEXT).await.unwrap();
     let origin = Origin { partition: 0, position: 0, import: false };
     let late = NOW.plus(4 * DAY_MS);
-    let frames = [Frame { batch: store.batch_at(VIEW, &origin, &events(0..10), late), origin }];
-    assert_eq!(frames[0].batch.expired(), 10);
+    let batch = store.batch_at(VIEW, &origin, &events(0..10), late);
+    assert_eq!(batch.expired(), 10);
+    let frames = [Frame::new(origin, batch, &store.package, late).unwrap()];
     let comparison = sink.compare(&frames).unwrap();
     assert!(comparison.differences().all(|(_, difference)| difference.is_none()));
     sink.replace("one", (0, 1), &frames, &comparison, late, CONTEXT).await.unwrap();
