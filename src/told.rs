@@ -103,6 +103,7 @@ fn by_use(entries: Vec<KeyEntry>, until: Millis) -> Vec<Keys> {
             KeyName::Pseudonym { family, .. } => ("pseudonym", Some(family)),
             KeyName::Dedupe { family, .. } => ("dedupe", Some(family)),
             KeyName::Suppression => ("suppression", None),
+            KeyName::Apart { .. } => ("apart", None),
         };
         let keys = uses.entry((purpose, family.clone())).or_insert(Keys {
             purpose,

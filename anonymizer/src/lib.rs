@@ -10,6 +10,7 @@
 
 mod agents;
 mod anonymized;
+pub mod apart;
 mod archive;
 mod connection;
 mod consent;

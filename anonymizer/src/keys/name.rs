@@ -29,9 +29,14 @@ pub enum KeyName {
     },
     /// Hashes the contributors of the suppression list; lives as long as objections do.
     Suppression,
+    /// Seals rows that are kept apart; destroyed with the last of them.
+    Apart {
+        /// The id under which they are kept.
+        id: String,
+    },
 }
 
-/// `seal/490000`, `seal/490000/1`, `pseudonym/web/20600`, `dedupe/web/10300`, `suppression`.
+/// `seal/490000`, `seal/490000/1`, `pseudonym/web/20600`, `dedupe/web/10300`, `suppression`, `apart/<id>`.
 impl fmt::Display for KeyName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -40,6 +45,7 @@ impl fmt::Display for KeyName {
             Self::Pseudonym { family, epoch } => write!(out, "pseudonym/{family}/{epoch}"),
             Self::Dedupe { family, generation } => write!(out, "dedupe/{family}/{generation}"),
             Self::Suppression => out.write_str("suppression"),
+            Self::Apart { id } => write!(out, "apart/{id}"),
         }
     }
 }
@@ -57,6 +63,9 @@ impl KeyName {
                 Some((hour, generation)) => (hour, generation.parse().ok()?),
             };
             return Some(Self::Seal { hour: hour.parse().ok()?, generation });
+        }
+        if kind == "apart" {
+            return Some(Self::Apart { id: rest.to_owned() });
         }
         let (family, number) = rest.rsplit_once('/')?;
         let (family, number) = (family.to_owned(), number.parse().ok()?);
@@ -112,6 +121,7 @@ mod tests {
             KeyName::Seal { hour: 490_000, generation: 12 },
             KeyName::Suppression,
             KeyName::Pseudonym { family: "device_usage".into(), epoch: -3 },
+            KeyName::Apart { id: "3d6c9a0e-4b1f".into() },
             KeyName::Dedupe { family: "a/../b".into(), generation: 7 },
             KeyName::Dedupe { family: "é.x".into(), generation: 7 },
         ];

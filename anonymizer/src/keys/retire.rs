@@ -29,6 +29,8 @@ impl Terms<'_> {
             KeyName::Seal { hour, .. } => self.seal_over(*hour, now),
             // An objection has no end of its own.
             KeyName::Suppression => None,
+            // It goes with what it seals, by whoever keeps that.
+            KeyName::Apart { .. } => None,
             KeyName::Pseudonym { family, epoch } => {
                 let (end, grace_ms, why) = match self.package.family(family) {
                     None => (created, UNKNOWN_FAMILY_MS, "family left the package"),
