@@ -65,7 +65,7 @@ pub fn open(ring: &KeyRing, id: &str, mut sealed: Vec<u8>) -> Result<Vec<RecordB
         return Err(damaged());
     }
     let (nonce, body) = sealed[MAGIC.len()..].split_at_mut(NONCE_BYTES);
-    let nonce = (*nonce).try_into().expect("split at the length of a nonce");
+    let nonce = <[u8; NONCE_BYTES]>::try_from(&*nonce).map_err(|_| damaged())?;
     let body = open_in_place(key.secret(), nonce, &authenticated(id), body).ok_or_else(damaged)?;
     if body.is_empty() {
         return Ok(Vec::new());

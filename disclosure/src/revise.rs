@@ -1,7 +1,7 @@
 //! Revisions: released periods computed again after a replay has changed events of theirs.
 //!
 //! Only what staff alone may read is revised: by mechanism `threshold`. A period is left as it is where rows that were
-//! counted have come to the end of their life since, because what is left would be fewer; and where nothing but
+//! counted, or values of them, have come to the end of their life since, because what is left would be fewer; and where nothing but
 //! times and the policy's version would be different. The new rows take the place of the old ones in one commit and say
 //! when ([`crate::statistic::REVISED_AT`]); then the ledger gets another line. Between the two a crash leaves rows that
 //! the ledger's line is not about: the next revision of that period makes the line good.
@@ -13,8 +13,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use datafusion::logical_expr::{Expr, ident};
-use schemas::model::{Family, Mechanism, Statistic};
-use schemas::time::{MINUTE_MS, Millis, epoch_of, epoch_start};
+use schemas::model::{Family, Mechanism, Package, Statistic};
+use schemas::time::{DAY_MS, MINUTE_MS, Millis, epoch_of, epoch_start};
 
 use crate::compute::Outcome;
 use crate::days::{Days, whole};
@@ -71,6 +71,7 @@ impl Disclosure {
         let due: BTreeMap<Period, &Release> = known
             .filter(|release| is_touched(release.period, received, family))
             .filter(|release| is_whole(release, family, now))
+            .filter(|release| is_carried(release, &self.package, family, now))
             .map(|release| (release.period, release))
             .collect();
         if due.is_empty() {
@@ -161,6 +162,19 @@ fn is_whole(release: &Release, family: &Family, now: Millis) -> bool {
     (first..=last).all(|epoch| {
         let end = epoch_start(epoch.saturating_add(1), days).plus(family.grace_ms());
         end <= release.released_at || end > now
+    })
+}
+
+/// Whether no purpose came to its end since the period was released, for any of its days: what it alone carried is gone.
+fn is_carried(release: &Release, package: &Package, family: &Family, now: Millis) -> bool {
+    let own = family.all_purposes();
+    let purposes = package.purposes.iter().enumerate().filter(|(index, _)| own.has(*index));
+    let mut kept_days = purposes.filter_map(|(_, purpose)| purpose.keep_days);
+    kept_days.all(|days| {
+        release.period.days().all(|day| {
+            let end = Millis::of_day(day).plus((i64::from(days) + 1) * DAY_MS);
+            end <= release.released_at || end > now
+        })
     })
 }
 

@@ -6,6 +6,7 @@ mod support;
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
@@ -115,6 +116,23 @@ async fn a_period_of_which_rows_have_died_since_keeps_its_numbers() {
     let later = at("2024-05-15").plus(31 * DAY_MS);
     assert!(disclosure.revise(received(), later).await.unwrap().is_empty());
     assert_eq!(rows(&store).await, before);
+}
+
+#[tokio::test]
+async fn a_period_of_which_values_have_died_since_keeps_its_numbers() {
+    let mut package = Arc::unwrap_or_clone(package(DEVICES, 3, 1));
+    package.purposes[0].keep_days = Some(5);
+    let store = Store::new(Arc::new(package));
+    store.add(&devices("2024-05-15", 0..4, "3.8")).await;
+    let (disclosure, now) = (store.disclosure(), at("2024-05-17"));
+    disclosure.release_closed(now, &|_| now).await.unwrap();
+    store.add(&devices("2024-05-15", 10..12, "3.8")).await;
+    let before = rows(&store).await;
+    // Five days after the day's end: whatever rested on the purpose is not in the rows any more.
+    let later = at("2024-05-21");
+    assert!(disclosure.revise(received(), later).await.unwrap().is_empty());
+    assert_eq!(rows(&store).await, before);
+    assert_eq!(disclosure.revise(received(), later.plus(-1)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

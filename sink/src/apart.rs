@@ -92,15 +92,14 @@ impl Sink {
         rows_max: u64,
     ) -> Result<Vec<RecordBatch>, SinkError> {
         let table = &self.families.get(family).ok_or(SinkError::NoFamily(family))?.table;
-        let chosen = match which {
+        match which {
             Which::Contributors(contributors) => {
                 rewrite::select(table, &Contributors(contributors), |_| true, rows_max)
             }
             Which::Days(days) => {
                 rewrite::select(table, &Everything, |day| days.contains(&day), rows_max)
             }
-        };
-        chosen
+        }
     }
 
     /// Takes just these rows, as [`Sink::chosen`] gave them, out of their table, and out of the tables of that name in

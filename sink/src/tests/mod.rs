@@ -26,6 +26,7 @@ mod erasure;
 mod maintenance;
 mod narrow;
 mod objects;
+mod outlive;
 mod privacy;
 mod recovery;
 mod replay;

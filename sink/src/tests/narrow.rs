@@ -41,8 +41,12 @@ fn purposes(store: &Store, names: &[&str]) -> PurposeSet {
 }
 
 fn store(new: New) -> Store {
+    store_of(new, POLICY)
+}
+
+pub(super) fn store_of(new: New, policy: &str) -> Store {
     let mut store = new();
-    let files = [("policy.toml", POLICY), ("use.toml", FAMILY)];
+    let files = [("policy.toml", policy), ("use.toml", FAMILY)];
     let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
     store.declare_package(Arc::new(Package::from_files(files.into()).unwrap()));
     store
@@ -61,9 +65,9 @@ async fn filled(store: &Store) -> Sink {
 }
 
 /// Row, contributor, product, duration, purposes.
-type Seen = (u32, Option<[u8; 16]>, Option<String>, Option<i64>, Option<String>);
+pub(super) type Seen = (u32, Option<[u8; 16]>, Option<String>, Option<i64>, Option<String>);
 
-async fn seen(store: &Store) -> Vec<Seen> {
+pub(super) async fn seen(store: &Store) -> Vec<Seen> {
     let table = store.table("events/use").await;
     let mut rows = Vec::new();
     for file in table.files() {
