@@ -31,12 +31,36 @@ fn compare(name: &str, found: &str) {
 
 #[test]
 fn pages_are_as_they_were_looked_at() {
-    for (name, package) in [("default", "default"), ("clinic", "tests/notice/clinic")] {
+    let pages =
+        [("default", "default"), ("clinic", "tests/notice/clinic"), ("promises", "tests/language")];
+    for (name, package) in pages {
         let notice = notice(package);
         compare(&format!("{name}.html"), &notice.html());
         compare(&format!("{name}.md"), &notice.markdown());
         let json = serde_json::to_string_pretty(&notice).unwrap();
         compare(&format!("{name}.json"), &format!("{json}\n"));
+    }
+}
+
+/// Folders of packages beside the default one, each of a published policy.
+fn published() -> Vec<String> {
+    let entries = std::fs::read_dir(folder(".")).expect("the crate has a folder");
+    let names = entries.map(|entry| entry.expect("it can be listed").file_name());
+    let names = names.filter_map(|name| name.into_string().ok());
+    let mut found: Vec<String> = names
+        .filter(|name| name != "default" && folder(name).join("policy.toml").is_file())
+        .collect();
+    found.sort();
+    found
+}
+
+/// Each page was read beside the published text that its package keeps: `README.md` of the package says which.
+#[test]
+fn pages_of_published_policies_are_as_they_were_reviewed() {
+    let published = published();
+    assert_eq!(published.len(), 5, "{published:?}");
+    for name in published {
+        compare(&format!("{name}.md"), &notice(&name).markdown());
     }
 }
 
@@ -76,8 +100,9 @@ fn a_page_asks_for_nothing() {
 /// Every declared word is in both, and so is every sentence of one in the other.
 #[test]
 fn both_forms_say_the_same() {
-    for package in ["default", "tests/notice/clinic"] {
-        let notice = notice(package);
+    let ours = ["default", "tests/notice/clinic", "tests/language"].map(str::to_owned);
+    for package in ours.into_iter().chain(published()) {
+        let notice = notice(&package);
         let (page, text) = (notice.html(), notice.markdown());
         let fields = notice.families.iter().flat_map(|family| &family.fields);
         let names = fields.map(|field| field.name.clone());
@@ -140,7 +165,8 @@ fn declared_text_is_text_wherever_it_stands() {
     let (page, text) = (notice.html(), notice.markdown());
     let usual = plain.html();
     assert!(page.contains("&lt;script&gt;alert(1)"));
-    assert_eq!(tags(&page).len(), tags(&usual).len());
+    // Where requests and complaints go: two lines of a list more, each with a term.
+    assert_eq!(tags(&page).len(), tags(&usual).len() + 2 * 4);
     for forbidden in ["<script", "</style><", "<b>", "<!--", "onload='", "\u{202e}", "\u{7}"] {
         assert!(!page.contains(forbidden), "{forbidden:?} in the page");
     }
@@ -152,7 +178,42 @@ fn declared_text_is_text_wherever_it_stands() {
         text.lines().filter(|line| line.starts_with('|')).map(bars).collect()
     };
     assert_eq!(rows(&text), rows(&plain.markdown()), "no cell more, no row more");
-    assert_eq!(text.lines().count(), plain.markdown().lines().count() + 1);
+    assert_eq!(text.lines().count(), plain.markdown().lines().count() + 2);
+}
+
+/// What nobody asked for is not said, and what is ignored is said to be.
+#[test]
+fn a_promise_is_said_and_its_absence_too() {
+    let (promises, plain) = (notice("tests/language").markdown(), notice("default").markdown());
+    for said in [
+        "**Requests go to:** privacy@example.com",
+        "**Complaints go to:** Datatilsynet, Denmark",
+        "30 days (stated in the privacy policy)",
+        "Do Not Track. Not heeded: it is counted, and changes nothing else.",
+        "Global Privacy Control is honoured, but for the purpose service",
+        "14 days after the day of the event; assumed: the privacy policy does not name it",
+        "one of the versions 2023-11 and 2024-05 of the text, for 365 days",
+        "by its purposes 1, 8 and 9 and Google's consent mode, by its type analytics\\_storage can give and refuse consent",
+        "Where `under_13` says that it comes from a child",
+        "Where `geolocation` says that location is off",
+        "`visits.variant`: emptied 14 days after",
+        "for 730 days at most, for a reason of these: statute and claim",
+        "| Example Insight Inc.: compares products | third party | statistics that may be published | US, outside the European Economic Area | standard contractual clauses | stated in the privacy policy |",
+        "Nothing is sold",
+        "No decision about anybody is made",
+    ] {
+        assert!(promises.contains(said), "{said} in\n{promises}");
+    }
+    for said in [
+        "Nothing rests on consent",
+        "Nobody but Example Ltd.",
+        "for nobody and for no reason",
+        "Write to Example Ltd.",
+        "Global Privacy Control and Do Not Track are honoured.",
+    ] {
+        assert!(plain.contains(said), "{said} in\n{plain}");
+    }
+    assert!(!plain.contains("Requests go to") && !plain.contains("comes from a child"));
 }
 
 #[test]

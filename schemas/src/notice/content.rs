@@ -3,6 +3,7 @@
 use super::document::{Block, Document, Section, Table, Text, term};
 use super::signals::{self, ends};
 use super::{FamilyNotice, FieldNotice, Notice, StatisticNotice};
+use super::{promises, rights};
 use crate::load::words::span_text;
 use crate::model::Basis;
 use crate::words::{and, sentence};
@@ -16,12 +17,14 @@ pub(super) fn document(notice: &Notice) -> Document {
         sections: vec![
             section("who", "Who collects", vec![Block::List(who(notice))]),
             section("why", "Why, and on what basis", why(notice)),
+            section("consent", "Consent", promises::consent(notice)),
             section("what", "What is collected", what(notice)),
             section("never", "What is never taken", never(notice)),
             section("how-long", "For how long", how_long(notice)),
+            section("who-receives", "Who receives it", promises::recipients(notice)),
             section("signals", "Signals of your browser", of_browsers(notice)),
             section("leaves", "What may be read of it", leaves(notice)),
-            section("rights", "Your rights", rights(notice)),
+            section("rights", "Your rights", rights::of(notice)),
             section("not-promised", "What is not promised", not_promised(notice)),
         ],
         colophon: Text::from("Made by Quorate from the rules that it enforces, fingerprint ")
@@ -34,7 +37,7 @@ fn section(id: &'static str, title: &'static str, blocks: Vec<Block>) -> Section
     Section { id, title, blocks }
 }
 
-fn paragraph(text: impl Into<Text>) -> Block {
+pub(super) fn paragraph(text: impl Into<Text>) -> Block {
     Block::Paragraph(text.into())
 }
 
@@ -62,19 +65,8 @@ fn summary(notice: &Notice) -> Vec<Text> {
             "Single events are deleted after {longest} at the latest, with every key that could tell whose they were."
         ));
     }
-    let (ended, standing) = by_signal(notice);
-    lines.push(match (ended.is_empty(), standing.is_empty()) {
-        (false, true) => "Global Privacy Control and Do Not Track are honoured.".to_owned(),
-        (false, false) => format!(
-            "Global Privacy Control and Do Not Track are honoured, but for the purpose{} {}: what rests on {} they do not end.",
-            if standing.len() == 1 { "" } else { "s" },
-            and(&standing),
-            and(&signals::standing(notice.purposes.iter().map(|one| one.basis))),
-        ),
-        (true, _) => "Global Privacy Control and Do Not Track change nothing here: nothing rests on consent, or on an \
-                      interest that you could object to."
-            .to_owned(),
-    });
+    lines.extend(by_signal(notice));
+    lines.push(promises::receivers(notice));
     lines.push(format!(
         "Whoever asks {} about their data gets an answer within {}.",
         notice.controller,
@@ -96,11 +88,11 @@ fn counted(notice: &Notice) -> Vec<String> {
 }
 
 /// Plurals are written with underscores where they name columns.
-fn readable(name: &str) -> String {
+pub(super) fn readable(name: &str) -> String {
     name.replace('_', " ")
 }
 
-fn days(count: u32) -> String {
+pub(super) fn days(count: u32) -> String {
     format!("{count} day{}", if count == 1 { "" } else { "s" })
 }
 
@@ -121,13 +113,41 @@ fn addresses(notice: &Notice) -> String {
     )
 }
 
-/// Purposes that a signal ends, and those that it does not.
-fn by_signal(notice: &Notice) -> (Vec<&str>, Vec<&str>) {
-    let names = |ended: bool| {
+/// What the signals of browsers do, those that are honoured before those that are not.
+fn by_signal(notice: &Notice) -> Vec<String> {
+    let titled = |wanted: bool| -> Vec<&str> {
+        let titles = ["Global Privacy Control", "Do Not Track"].into_iter().zip(&notice.signals);
+        titles.filter(|(_, one)| one.honoured == wanted).map(|(title, _)| title).collect()
+    };
+    let names = |ended: bool| -> Vec<&str> {
         let found = notice.purposes.iter().filter(|purpose| ends(purpose.basis) == ended);
         found.map(|purpose| purpose.name.as_str()).collect()
     };
-    (names(true), names(false))
+    let (heeded, ignored) = (titled(true), titled(false));
+    let verb = |list: &[&str]| if list.len() == 1 { "is" } else { "are" };
+    let mut lines = Vec::new();
+    if !heeded.is_empty() {
+        let (titles, are) = (and(&heeded), verb(&heeded));
+        let (ended, standing) = (names(true), names(false));
+        lines.push(match (ended.is_empty(), standing.is_empty()) {
+            (false, true) => format!("{titles} {are} honoured."),
+            (false, false) => format!(
+                "{titles} {are} honoured, but for the purpose{} {}: what rests on {} {} not end.",
+                if standing.len() == 1 { "" } else { "s" },
+                and(&standing),
+                and(&signals::standing(notice.purposes.iter().map(|one| one.basis))),
+                if heeded.len() == 1 { "it does" } else { "they do" }
+            ),
+            (true, _) => format!(
+                "{titles} change{} nothing here: nothing rests on consent, or on an interest that you could object to.",
+                if heeded.len() == 1 { "s" } else { "" }
+            ),
+        });
+    }
+    if !ignored.is_empty() {
+        lines.push(format!("{} {} not heeded.", and(&ignored), verb(&ignored)));
+    }
+    lines
 }
 
 fn who(notice: &Notice) -> Vec<Text> {
@@ -138,23 +158,27 @@ fn who(notice: &Notice) -> Vec<Text> {
     if let Some(residency) = &notice.residency {
         lines.push(term("Data stays in", residency.as_str()));
     }
-    lines.push(term("Requests are answered within", days(notice.answer_within_days)));
+    if let Some(contact) = &notice.contact {
+        lines.push(term("Requests go to", contact.as_str()));
+    }
+    let within = days(notice.answer_within_days);
+    let stated = promises::stated(notice.answer_source);
+    lines.push(term("Requests are answered within", format!("{within} ({stated})")));
+    if let Some(authority) = &notice.authority {
+        lines.push(term("Complaints go to", authority.as_str()));
+    }
     lines
 }
 
 fn why(notice: &Notice) -> Vec<Block> {
     let rows = notice.purposes.iter().map(|purpose| {
-        let stated = if purpose.source == "text" {
-            "stated in the privacy policy"
-        } else {
-            "assumed: the privacy policy does not name it"
-        };
         vec![
             Text::from(sentence(&purpose.notice)).plain(" ").code(purpose.name.as_str()),
             Text::from(sentence(purpose.basis.name()))
                 .plain(format!(", GDPR {}", article(purpose.basis))),
-            stated.into(),
-            until(purpose.basis).into(),
+            promises::stated(&purpose.source).into(),
+            until(purpose.basis, notice.signals.iter().any(|one| one.honoured)).into(),
+            promises::kept(purpose).into(),
         ]
     });
     vec![
@@ -163,7 +187,13 @@ fn why(notice: &Notice) -> Vec<Block> {
         ),
         Block::Table(Table {
             caption: "Purposes and their legal bases".to_owned(),
-            heads: vec!["Purpose", "Basis", "Where it is stated", "How long it stands"],
+            heads: vec![
+                "Purpose",
+                "Basis",
+                "Where it is stated",
+                "How long it stands",
+                "Values for it alone are kept",
+            ],
             rows: rows.collect(),
         }),
     ]
@@ -180,17 +210,20 @@ fn article(basis: Basis) -> &'static str {
     }
 }
 
-fn until(basis: Basis) -> &'static str {
-    match basis {
-        Basis::Consent => {
+/// `heeded`: whether any signal of browsers is.
+fn until(basis: Basis, heeded: bool) -> &'static str {
+    match (basis, heeded) {
+        (Basis::Consent, true) => {
             "only with your consent, until you withdraw it; a signal of your browser ends it too"
         }
-        Basis::LegitimateInterest | Basis::PublicInterest => {
+        (Basis::Consent, false) => "only with your consent, until you withdraw it",
+        (Basis::LegitimateInterest | Basis::PublicInterest, true) => {
             "until you object; a signal of your browser is an objection"
         }
-        Basis::Contract => "as long as the contract needs it; no signal ends it",
-        Basis::LegalObligation => "as long as the law demands it; no signal ends it",
-        Basis::VitalInterests => "as long as lives depend on it; no signal ends it",
+        (Basis::LegitimateInterest | Basis::PublicInterest, false) => "until you object",
+        (Basis::Contract, _) => "as long as the contract needs it; no signal ends it",
+        (Basis::LegalObligation, _) => "as long as the law demands it; no signal ends it",
+        (Basis::VitalInterests, _) => "as long as lives depend on it; no signal ends it",
     }
 }
 
@@ -221,6 +254,7 @@ fn family(family: &FamilyNotice) -> Vec<Block> {
     }
     let rows = fields.iter().map(|field| row(field, ends)).collect();
     let mut blocks = vec![Block::Heading(heading), paragraph(pseudonym)];
+    blocks.extend(promises::flags(family));
     if fields.is_empty() {
         blocks.push(paragraph("Nothing but that it happened, and when."));
     } else {
@@ -280,9 +314,10 @@ fn how_long(notice: &Notice) -> Vec<Block> {
         ];
         let mut cells = vec![Text::default().code(family.name.as_str())];
         cells.extend(spans.map(|ms| Text::from(span_text(ms))));
+        cells.push(promises::stated(family.kept_source).into());
         cells
     });
-    vec![
+    let mut blocks = vec![
         Block::Table(Table {
             caption: "How long events are kept".to_owned(),
             heads: vec![
@@ -292,6 +327,7 @@ fn how_long(notice: &Notice) -> Vec<Block> {
                 "Times are rounded to",
                 "Counts, if late by up to",
                 "Second copies are known for",
+                "Where it is stated",
             ],
             rows: rows.collect(),
         }),
@@ -300,7 +336,10 @@ fn how_long(notice: &Notice) -> Vec<Block> {
              the keys of their pseudonyms are destroyed together. Where a sender numbers its events, a keyed hash of the \
              number is a mark by which a second copy is known; it tells nobody apart. Statistics that were computed stay.",
         ),
-    ]
+    ];
+    blocks.extend(promises::shorter(notice));
+    blocks.extend(promises::hold(notice));
+    blocks
 }
 
 fn of_browsers(notice: &Notice) -> Vec<Block> {
@@ -316,13 +355,19 @@ fn of_browsers(notice: &Notice) -> Vec<Block> {
             effect.means.as_str().into(),
         ]
     });
+    if !notice.signals.iter().any(|one| one.honoured) {
+        return vec![
+            paragraph("What your browser says for all sites is counted, and not heeded."),
+            Block::List(lines.collect()),
+        ];
+    }
     vec![
         paragraph(
             "What your browser says for all sites counts here too, for each event that it comes with.",
         ),
         Block::List(lines.collect()),
         Block::Table(Table {
-            caption: "What a signal does to each kind of event".to_owned(),
+            caption: "What a signal that is honoured does to each kind of event".to_owned(),
             heads: vec!["Events", "Purposes that end", "Purposes that stand", "What is left"],
             rows: rows.collect(),
         }),
@@ -363,37 +408,6 @@ fn statistic(one: &StatisticNotice) -> Vec<Text> {
         format!("{} {}", one.min_contributors, readable(&one.called)).into(),
         one.rounding.to_string().into(),
     ]
-}
-
-fn rights(notice: &Notice) -> Vec<Block> {
-    let has = |wanted: &[Basis]| notice.purposes.iter().any(|one| wanted.contains(&one.basis));
-    let Notice { controller, .. } = notice;
-    let mut lines = vec![
-        term(
-            "Know",
-            "ask whether anything is stored of you, and what. Since no name is stored, you have to say by what you are told apart (see above), and to show that it is yours.",
-        ),
-        term(
-            "Erase",
-            "have your events deleted, in tables and in what is still encrypted, and be left out from then on: for that a keyed hash of what you are told apart by is kept. A receipt that names nobody shows that it was done.",
-        ),
-    ];
-    if has(&[Basis::LegitimateInterest, Basis::PublicInterest]) {
-        lines.push(term("Object", "at any time, to what rests on an interest: by the signal of your browser, or by writing."));
-    }
-    if has(&[Basis::Consent]) {
-        lines.push(term(
-            "Withdraw consent",
-            "at any time, as easily as you gave it. What was counted before stays counted.",
-        ));
-    }
-    lines.push(term("Complain", "to the data protection authority of where you live or work."));
-    let first = format!(
-        "Write to {controller}. Requests are answered within {}. You may:",
-        days(notice.answer_within_days)
-    );
-    let last = "Statistics that were computed before stay as they are: they are about groups, and hold no pseudonym.";
-    vec![paragraph(first), Block::List(lines), paragraph(last)]
 }
 
 fn not_promised(notice: &Notice) -> Vec<Block> {

@@ -8,13 +8,19 @@ mod content;
 mod document;
 mod html;
 mod markdown;
+mod promises;
+mod rights;
 mod signals;
 
 pub use html::{STYLE_HASH, content_security_policy};
 
 use serde::{Serialize, Serializer};
 
-use crate::model::{Basis, ContributorSource, Family, Field, Mechanism, Package, Statistic};
+use crate::eea;
+use crate::model::{
+    Basis, ContributorSource, Family, Field, GoogleConsent, LegalHold, Mechanism, Package,
+    Receives, Recipient, Statistic,
+};
 use crate::words;
 
 /// A package in the words of a notice. As JSON it is what `GET /v1/policy` answers, but for keys and outcomes.
@@ -28,8 +34,14 @@ pub struct Notice {
     pub digest: String,
     /// Where data stays, if declared.
     pub residency: Option<String>,
+    /// Where requests go: an e-mail address or a URL.
+    pub contact: Option<String>,
+    /// Who takes complaints.
+    pub authority: Option<String>,
     /// Days within which a request of a data subject is answered.
     pub answer_within_days: u32,
+    /// `text` if the published policy names that time, `assumed` if not.
+    pub answer_source: &'static str,
     /// Why anything is collected.
     pub purposes: Vec<Purpose>,
     /// What is never taken, in words of the package.
@@ -38,6 +50,10 @@ pub struct Notice {
     pub signals: Vec<Signal>,
     /// What is collected.
     pub families: Vec<FamilyNotice>,
+    /// Who is given anything.
+    pub recipients: Vec<RecipientNotice>,
+    /// When rows may be kept apart for longer; none if never.
+    pub legal_hold: Option<HoldNotice>,
     /// What may leave.
     pub statistics: Vec<StatisticNotice>,
 }
@@ -52,7 +68,51 @@ pub struct Purpose {
     pub basis: Basis,
     /// `text` if the published policy names the basis, `assumed` if not.
     pub source: String,
+    /// How many days after the day of its event a value that is for it alone is kept; none: as long as the event.
+    pub keep_days: Option<u32>,
+    /// `text` if the published policy names that period, `assumed` if not.
+    pub keep_source: &'static str,
+    /// Versions of the text to which consent may refer; empty: any.
+    pub consent_versions: Vec<String>,
+    /// For how many days consent holds; none: without end.
+    pub consent_days: Option<u32>,
+    /// Purposes of the TCF that a TC string must consent to; empty: it says nothing of this purpose.
+    pub tcf: Vec<u8>,
+    /// The type of Google's consent mode that speaks for it.
+    pub google: Option<&'static str>,
     /// What visitors are told.
+    pub notice: String,
+}
+
+/// Who is given something.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RecipientNotice {
+    /// Who it is.
+    pub name: String,
+    /// `processor`, `third party` or `public`.
+    pub role: &'static str,
+    /// `rows`, `statistics`, `publishable statistics` or `nothing`.
+    pub receives: &'static str,
+    /// Where, as ISO 3166-1 alpha-2 code.
+    pub country: Option<String>,
+    /// Whether that is outside the European Economic Area.
+    pub is_transfer: bool,
+    /// What protects a transfer.
+    pub safeguard: Option<String>,
+    /// `text` if the published policy names it, `assumed` if not.
+    pub source: &'static str,
+    /// What it does.
+    pub about: String,
+}
+
+/// When rows may be kept apart for longer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HoldNotice {
+    /// For at most so many days.
+    pub days_max: u32,
+    /// For these reasons.
+    pub reasons: Vec<String>,
+    /// What people are told.
     pub notice: String,
 }
 
@@ -61,6 +121,8 @@ pub struct Purpose {
 pub struct Signal {
     /// The header: `Sec-GPC` or `DNT`.
     pub name: &'static str,
+    /// Whether it is heeded; if not it is still counted.
+    pub honoured: bool,
     /// What it does, in whole sentences.
     pub means: String,
 }
@@ -99,6 +161,12 @@ pub struct FamilyNotice {
     pub late_ms: i64,
     /// How long a second copy is known, in milliseconds.
     pub dedupe_ms: i64,
+    /// `text` if the published policy says how long its events are kept, `assumed` if not.
+    pub kept_source: &'static str,
+    /// The field that says whether somebody is a child: where it does, the event is refused.
+    pub age_flag: Option<String>,
+    /// The field that says whether location is on: where it is off, every place is left empty.
+    pub location_flag: Option<String>,
     /// What the signals of browsers do to it.
     pub under_signal: Effect,
     /// What is taken.
@@ -120,6 +188,8 @@ pub struct FieldNotice {
     pub kept: Option<String>,
     /// What for.
     pub purposes: Vec<String>,
+    /// How many days after the day of its event it is kept; none: as long as the event.
+    pub kept_days: Option<u32>,
     /// From when on it is dropped, RFC 3339.
     pub expires: Option<String>,
 }
@@ -164,6 +234,12 @@ impl Notice {
             name: purpose.name.clone(),
             basis: purpose.basis,
             source: purpose.source.name().to_owned(),
+            keep_days: purpose.keep_days,
+            keep_source: purpose.keep_source.name(),
+            consent_versions: purpose.consent_versions.clone(),
+            consent_days: purpose.consent_days,
+            tcf: purpose.tcf.clone(),
+            google: purpose.google.map(GoogleConsent::name),
             notice: purpose.notice.clone(),
         });
         Self {
@@ -171,11 +247,16 @@ impl Notice {
             version: package.version.clone(),
             digest: package.digest.to_string(),
             residency: package.residency.clone(),
+            contact: package.contact.clone(),
+            authority: package.authority.clone(),
             answer_within_days: package.answer_within_days,
+            answer_source: package.answer_source.name(),
             purposes: purposes.collect(),
             refused: words::refused(package).into_iter().map(str::to_owned).collect(),
             signals: signals::of(package),
             families: package.families.iter().map(|family| of_family(package, family)).collect(),
+            recipients: package.recipients.iter().map(of_recipient).collect(),
+            legal_hold: package.legal_hold.as_ref().map(of_hold),
             statistics: package
                 .statistics
                 .iter()
@@ -214,6 +295,9 @@ fn of_family(package: &Package, family: &Family) -> FamilyNotice {
         grain_ms: family.grain_ms,
         late_ms: family.late_ms,
         dedupe_ms: family.dedupe_window_ms,
+        kept_source: family.kept_source.name(),
+        age_flag: family.flags.age.map(|index| family.fields[index].name.clone()),
+        location_flag: family.flags.location.map(|index| family.fields[index].name.clone()),
         under_signal: signals::effect(package, family),
         fields: family.fields.iter().map(|field| of_field(package, family, field)).collect(),
     }
@@ -227,8 +311,29 @@ fn of_field(package: &Package, family: &Family, field: &Field) -> FieldNotice {
         source: words::source(family, field),
         kept: words::kept(family, field),
         purposes: words::purposes(package, field.purposes),
+        kept_days: package.kept_days(field.purposes),
         expires: field.expires.map(|end| end.to_string()),
     }
+}
+
+fn of_recipient(recipient: &Recipient) -> RecipientNotice {
+    let Recipient { key: _, name, role, receives, country, safeguard, source, about } = recipient;
+    let given = *receives > Receives::Nothing;
+    RecipientNotice {
+        name: name.clone(),
+        role: role.name(),
+        receives: receives.name(),
+        country: country.clone(),
+        is_transfer: given && country.as_deref().is_some_and(|country| !eea::contains(country)),
+        safeguard: safeguard.clone(),
+        source: source.name(),
+        about: about.clone(),
+    }
+}
+
+fn of_hold(hold: &LegalHold) -> HoldNotice {
+    let LegalHold { days_max, reasons, notice } = hold;
+    HoldNotice { days_max: *days_max, reasons: reasons.clone(), notice: notice.clone() }
 }
 
 fn of_statistic(package: &Package, statistic: &Statistic) -> StatisticNotice {

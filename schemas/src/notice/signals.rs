@@ -2,7 +2,7 @@
 
 use super::{Effect, Signal};
 use crate::load::words::span_text;
-use crate::model::{Basis, ContributorSource, Family, Package, PurposeSet};
+use crate::model::{Basis, ContributorSource, Family, Honoured, Package, PurposeSet};
 use crate::words::{and, purposes};
 
 /// Whether a signal ends a purpose on that basis.
@@ -13,11 +13,16 @@ pub(super) fn ends(basis: Basis) -> bool {
     }
 }
 
-/// Both signals: a browser that sends either is treated alike.
+/// Both signals: those that are honoured are treated alike.
 pub(super) fn of(package: &Package) -> Vec<Signal> {
-    let means = means(package);
-    let one = |name, title: &str| Signal { name, means: format!("{title}. {means}") };
-    vec![one("Sec-GPC", "Global Privacy Control"), one("DNT", "Do Not Track")]
+    let honoured = means(package);
+    let one = |name, title: &str, is: bool| {
+        let means =
+            if is { &honoured } else { "Not heeded: it is counted, and changes nothing else." };
+        Signal { name, honoured: is, means: format!("{title}. {means}") }
+    };
+    let Honoured { gpc, dnt } = package.signals;
+    vec![one("Sec-GPC", "Global Privacy Control", gpc), one("DNT", "Do Not Track", dnt)]
 }
 
 fn means(package: &Package) -> String {
@@ -65,7 +70,7 @@ pub(super) fn standing(bases: impl Iterator<Item = Basis>) -> Vec<&'static str> 
     words
 }
 
-/// What is left of an event of `family` that comes with a signal.
+/// What is left of an event of `family` that comes with a signal that is honoured.
 pub(super) fn effect(package: &Package, family: &Family) -> Effect {
     let all = family.fields.iter().fold(family.purposes.0, |set, field| set | field.purposes.0);
     let of = |wanted: bool| {
@@ -73,7 +78,12 @@ pub(super) fn effect(package: &Package, family: &Family) -> Effect {
         let found = indices.filter(|(_, purpose)| ends(purpose.basis) == wanted);
         found.fold(PurposeSet::default(), |set, (index, _)| set.with(index))
     };
-    let (ended, standing) = (PurposeSet(all & of(true).0), PurposeSet(all & of(false).0));
+    let Honoured { gpc, dnt } = package.signals;
+    let (ended, standing) = if gpc || dnt {
+        (PurposeSet(all & of(true).0), PurposeSet(all & of(false).0))
+    } else {
+        (PurposeSet::default(), PurposeSet(all))
+    };
     let contributor = match family.contributor.source {
         ContributorSource::Field(index) => family.fields[index].purposes,
         ContributorSource::Visit => family.purposes,
