@@ -20,11 +20,11 @@ use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{
-    Expr, ExprFunctionExt, JoinType, LogicalPlanBuilder, cast, ident, is_not_null, is_null, lit,
-    try_cast, when,
+    Expr, ExprFunctionExt, JoinType, LogicalPlanBuilder, Operator, binary_expr, cast, ident,
+    is_not_null, is_null, lit, try_cast, when,
 };
 use datafusion::prelude::{DataFrame, SessionContext};
-use schemas::columns::{CONTRIBUTOR, DAY, EPOCH, TIME};
+use schemas::columns::{CONTRIBUTOR, DAY, EPOCH, PURPOSES, TIME};
 use schemas::model::Condition;
 
 use crate::period::Period;
@@ -87,11 +87,28 @@ pub(crate) fn rows(
         let one_or_zero = when(holds, lit(1_i64)).otherwise(lit(0_i64))?;
         columns.push(one_or_zero.alias(numbered("b", index)));
     }
-    let mut rows = context.read_table(events)?.filter(within(periods))?;
+    let stood = match &spec.purposes {
+        Some(purposes) => one_of(&field(PURPOSES, &DataType::Utf8)?, purposes),
+        None => lit(true),
+    };
+    let mut rows = context.read_table(events)?.filter(within(periods))?.filter(stood)?;
     if !spec.unattributed {
         rows = rows.filter(is_not_null(ident(CONTRIBUTOR)))?;
     }
     rows.select(columns)
+}
+
+/// Whether one of these names is in a list of names with commas between; of null nobody knows, so it does not count.
+fn one_of(list: &Expr, names: &[&str]) -> Expr {
+    let comma = || lit(",");
+    let text = binary_expr(
+        binary_expr(comma(), Operator::StringConcat, list.clone()),
+        Operator::StringConcat,
+        comma(),
+    );
+    // An underscore is any letter to LIKE, unless it is escaped.
+    let named = |name: &&str| text.clone().like(lit(format!("%,{},%", name.replace('_', "\\_"))));
+    names.iter().map(named).reduce(Expr::or).unwrap_or_else(|| lit(false))
 }
 
 fn within(periods: &[Period]) -> Expr {

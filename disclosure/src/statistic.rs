@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field as Column, Schema, SchemaRef};
 use schemas::columns::timestamp;
 use schemas::model::{
-    Condition, Family, Field, Measure, Mechanism, NumberField, Package, Statistic,
+    Condition, Family, Field, Measure, Mechanism, NumberField, Package, PurposeSet, Statistic,
 };
 
 use crate::Error;
@@ -127,6 +127,8 @@ pub(crate) struct Share<'a> {
 pub(crate) struct Spec<'a> {
     pub(crate) statistic: &'a Statistic,
     pub(crate) family: &'a Family,
+    /// Names of the purposes that it is computed for; none: for all.
+    pub(crate) purposes: Option<Vec<&'a str>>,
     /// Fields of sums, means and quantiles, each once.
     pub(crate) numbers: Vec<Number<'a>>,
     /// Shares, in order of the measures.
@@ -145,9 +147,14 @@ impl<'a> Spec<'a> {
     pub(crate) fn new(package: &'a Package, statistic: &'a Statistic) -> Result<Self, Error> {
         let family = &package.families[statistic.family];
         let Mechanism::Threshold { min_contributors, rounding } = statistic.mechanism;
+        let named = |set: PurposeSet| -> Vec<&str> {
+            let all = package.purposes.iter().enumerate();
+            all.filter(|(index, _)| set.has(*index)).map(|(_, one)| one.name.as_str()).collect()
+        };
         let mut spec = Self {
             statistic,
             family,
+            purposes: statistic.purposes.map(named),
             numbers: Vec::new(),
             shares: Vec::new(),
             unattributed: false,

@@ -273,6 +273,7 @@ fn any_row() -> impl Strategy<Value = Row> {
                 country,
                 duration: duration.map(|duration| duration * 100),
                 error: error.then_some("E042"),
+                purposes: None,
             }
         })
 }

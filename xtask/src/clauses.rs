@@ -67,9 +67,12 @@ fn judge(policies: &[Policy], tests: &BTreeMap<String, String>, lines: &[String]
     let passed = |test: &str| {
         let mut of_it = lines.iter().filter(|line| {
             let rest = line.strip_prefix(MODULE).and_then(|rest| rest.split_once("::"));
-            rest.is_some_and(|(_, rest)| rest.strip_prefix(test).is_some_and(|rest| rest.starts_with(" ...")))
+            rest.is_some_and(|(_, rest)| {
+                rest.strip_prefix(test).is_some_and(|rest| rest.starts_with(" ..."))
+            })
         });
-        of_it.next().is_some_and(|line| line.trim_end().ends_with("... ok")) && of_it.next().is_none()
+        of_it.next().is_some_and(|line| line.trim_end().ends_with("... ok"))
+            && of_it.next().is_none()
     };
     let kept = policies.iter().flat_map(|policy| &policy.clauses);
     let kept = kept.filter(|clause| clause.open.is_none());
@@ -259,6 +262,8 @@ mod tests_of_clauses {
             assert!(judge(&policies, &tests, &lines(result)).unwrap_err().contains("ac_1"));
         }
         assert!(judge(&policies, &tests, &[]).is_err());
-        assert!(judge(&policies, &tests, &["test clauses::acme::ac_1_is ... ok".to_owned()]).is_err());
+        assert!(
+            judge(&policies, &tests, &["test clauses::acme::ac_1_is ... ok".to_owned()]).is_err()
+        );
     }
 }

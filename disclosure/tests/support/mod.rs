@@ -13,7 +13,7 @@ use deltalake::kernel::StructType;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::protocol::SaveMode;
 use disclosure::Disclosure;
-use schemas::columns::{CONTRIBUTOR, DAY, EPOCH, PARTITION, POSITION, ROW, TIME};
+use schemas::columns::{CONTRIBUTOR, DAY, EPOCH, PARTITION, POSITION, PURPOSES, ROW, TIME};
 use schemas::model::{Mechanism, Package};
 use schemas::time::Millis;
 use url::Url;
@@ -25,6 +25,12 @@ version = "v1"
 basis = "legitimate interest"
 source = "text"
 notice = "to see how it is used"
+[purposes.im_rove]
+basis = "legitimate interest"
+notice = "a name that another one would match, if an underscore were any letter"
+[purposes.security]
+basis = "legitimate interest"
+notice = "to keep it safe"
 "#;
 
 const FAMILY: &str = r#"
@@ -81,6 +87,8 @@ pub(crate) struct Row {
     pub(crate) country: Option<&'static str>,
     pub(crate) duration: Option<i64>,
     pub(crate) error: Option<&'static str>,
+    /// Names of the purposes that stood, with commas between.
+    pub(crate) purposes: Option<&'static str>,
 }
 
 impl Row {
@@ -94,6 +102,7 @@ impl Row {
             country: Some("DK"),
             duration: Some(1000),
             error: None,
+            purposes: Some("improve"),
         }
     }
 }
@@ -176,6 +185,7 @@ fn batch(package: &Package, rows: &[Row]) -> RecordBatch {
                 "version" => texts(rows, |row| row.version),
                 "country" => texts(rows, |row| row.country),
                 "error" => texts(rows, |row| row.error),
+                PURPOSES => texts(rows, |row| row.purposes),
                 "duration" => Arc::new(rows.iter().map(|row| row.duration).collect::<Int64Array>()),
                 PARTITION | ROW => Arc::new(Int32Array::from(vec![0; rows.len()])),
                 POSITION => Arc::new(Int64Array::from(vec![0; rows.len()])),
