@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 #[cfg(feature = "kafka")]
 use crate::commands::kafka;
 use crate::commands::{
-    access, import, init, keyring, notice, policy, query, release, replay, run, sql, status,
+    access, hold, import, init, keyring, notice, policy, query, release, replay, run, sql, status,
     subject, try_event, version,
 };
 use crate::config::Config;
@@ -64,6 +64,9 @@ enum Command {
     /// One person: erase, leave out, or show that nothing is stored.
     #[command(subcommand)]
     Subject(subject::SubjectCommand),
+    /// Rows that have to be kept for a legal reason: apart, out of every statistic, with an end.
+    #[command(subcommand)]
+    Hold(hold::HoldCommand),
     /// What keys there are and were.
     #[command(subcommand)]
     Keyring(keyring::KeyringCommand),
@@ -125,6 +128,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Notice(args) => notice::run(args, cli.config.as_deref()),
         Command::Policy(command) => return policy::run(command, cli.config.as_deref()),
         Command::Subject(command) => subject::run(command, config()?).await,
+        Command::Hold(command) => hold::run(command, config()?).await,
         Command::Keyring(command) => keyring::run(command, &config()?),
         #[cfg(feature = "kafka")]
         Command::Kafka(command) => kafka::run(command, config()?).await,

@@ -3,6 +3,7 @@
 //! The stages live in their own crates; this one sees all of them, and is where clocks, environment and
 //! the terminal are. It is a library only so that tests can use what the commands use.
 
+pub mod apart;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -11,6 +12,7 @@ pub mod demo;
 mod frames;
 pub mod generate;
 pub mod harden;
+pub mod hold;
 #[cfg(feature = "kafka")]
 pub mod lag;
 pub mod limits;

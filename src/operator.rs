@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sink::{Counted, OutcomeRow};
 use transport::Log;
 
+use crate::apart::Apart;
 use crate::config::Roles;
 use crate::pipeline::Progress;
 use crate::space::Free;
@@ -42,6 +43,8 @@ pub struct Operator {
     pub log: Option<Arc<dyn Log>>,
     /// Gate 2, for the next closings, if this process has it.
     pub disclosure: Option<Arc<Disclosure>>,
+    /// Rows that are kept apart, if this process can see them.
+    pub apart: Option<Arc<Apart>>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -83,6 +86,9 @@ pub struct Status {
     /// Acknowledged frames that could not be read and were passed over since the service started.
     #[serde(default)]
     pub lost_frames: u64,
+    /// Legal holds on rows.
+    #[serde(default)]
+    pub holds: usize,
     /// What became of every event, by the ledger as it was last committed; those of no family first.
     #[serde(default)]
     pub outcomes: Vec<Outcomes>,
@@ -210,6 +216,7 @@ async fn status(State(operator): State<Operator>) -> impl IntoResponse {
         clock_jump_s: seen.jump_ms.map(|ms| ms / SECOND_MS),
         free_bytes: operator.free.bytes(),
         lost_frames: operator.progress.lost_frames(),
+        holds: operator.apart.as_ref().map_or(0, |apart| apart.holds()),
         outcomes: Outcomes::by_family(operator.progress.outcomes()),
         closings: closings.map(closing).collect(),
     })

@@ -3,6 +3,7 @@
 //! One task owns the tables, so commits, compaction, removal and release never meet.
 
 mod damage;
+mod holds;
 mod others;
 #[cfg(feature = "kafka")]
 mod records;
@@ -27,6 +28,7 @@ use transport::{Log, LogError, Partition, Position};
 use self::damage::{Damage, Gone};
 use self::others::Others;
 use crate::frames::READ_BYTES_MAX;
+use crate::hold::Posted;
 use crate::store::Store;
 use crate::streams::{Records, appended};
 
@@ -170,6 +172,8 @@ pub enum Request {
     Maintain(oneshot::Sender<usize>),
     /// Remove what is stored of suppressed contributors, then answer.
     Remove(oneshot::Sender<()>),
+    /// Do what is asked about legal holds, then answer; the error is for who asked.
+    Hold(Posted, oneshot::Sender<Result<serde_json::Value, String>>),
 }
 
 /// Owns the tables, or its part of them; see the module.
@@ -253,6 +257,16 @@ impl Worker {
                     }
                     Some(Request::Remove(done)) => {
                         self.remove_suppressed().await.map(|()| _ = done.send(()))
+                    }
+                    Some(Request::Hold(posted, done)) => {
+                        let held = self.hold(posted).await;
+                        drop(done.send(match &held {
+                            Ok(answer) => Ok(answer.clone()),
+                            Err(error) => Err(format!("{error:#}")),
+                        }));
+                        // What is not allowed is no failure of the worker.
+                        let is_sound = self.store.tables().is_ok_and(|tables| !tables.has_failed());
+                        if is_sound { Ok(()) } else { held.map(drop) }
                     }
                     None if Instant::now() >= maintain_at => {
                         maintain_at = Instant::now() + maintain_every;
@@ -620,6 +634,8 @@ impl Worker {
             return Ok(0);
         }
         let now = moment.now;
+        self.tend_lots().await?;
+        self.end_lots(now)?;
         // With many nodes a removal takes minutes, and nothing is computed of who is half removed.
         if self.is_removing()? {
             self.retire(now, Millis(0)).await?;

@@ -117,6 +117,7 @@ impl Service {
             server: server.clone(),
             log: Some(Arc::clone(&store.log)),
             disclosure: roles.worker.then(|| Arc::clone(&store.disclosure)),
+            apart: Some(Arc::clone(&store.apart)),
             clock,
         });
         let (requests, inbox) = mpsc::channel(16);
@@ -190,6 +191,7 @@ impl Service {
             server: None,
             log: None,
             disclosure: None,
+            apart: None,
             clock: Arc::clone(&node.clock),
         });
         let operator = ports.listen(node.config.operator.listen, status, None)?;

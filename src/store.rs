@@ -12,8 +12,10 @@ use sink::{IMPORT, Own, Sink};
 use transport::embedded::EmbeddedLog;
 use transport::{Log, LogError};
 
+use crate::apart::{Apart, State};
 use crate::clock::{Clocks, GuardedClock};
 use crate::config::{Config, Roles};
+use crate::hold::HoldLedger;
 use crate::pipeline::watch::Others;
 use crate::streams::{Feed, NoLog, Streams};
 use crate::subject::Requests;
@@ -153,6 +155,10 @@ pub struct Store {
     pub gate: Arc<Gate>,
     /// Who asked to be erased or left out.
     pub requests: Arc<Requests>,
+    /// Rows that are kept apart from their tables.
+    pub apart: Arc<Apart>,
+    /// What became of legal holds.
+    pub(crate) holds: Arc<HoldLedger>,
     /// The log.
     pub log: Arc<dyn Log>,
     /// What a worker reads.
@@ -233,6 +239,7 @@ impl Store {
             false => None,
         };
         let requests = shared::requests(&config, sharing, &package, &gate, list, &clock)?;
+        let (apart, holds) = (shared::apart(&config, &ring)?, shared::holds(&config)?);
         tracing::trace!(target: "quorate::moment", "start log");
         let log = match log {
             Some(log) => log,
@@ -266,6 +273,8 @@ impl Store {
             resolver,
             gate,
             requests: Arc::new(requests),
+            apart,
+            holds,
             log,
             streams: Streams::whole(feeds),
             own: Own::shared([], false),
@@ -380,7 +389,8 @@ impl Store {
             row_group_rows: self.config.sink.row_group_rows,
         };
         let package = Arc::clone(&self.package);
-        let sink = Sink::open(config, package, &self.streams.streams(), &self.own).await?;
+        let mut sink = Sink::open(config, package, &self.streams.streams(), &self.own).await?;
+        self.know_apart(&mut sink)?;
         for &partition in &self.own.partitions {
             let Some(feed) = self.streams.of(partition) else { continue };
             match feed.end(partition).await {
@@ -390,6 +400,25 @@ impl Store {
             }
         }
         self.sink = Some(sink);
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Tells the tables which rows are apart, so that they come in by no other way meanwhile.
+    fn know_apart(&self, sink: &mut Sink) -> anyhow::Result<()> {
+        self.apart.refresh()?;
+        for lot in self.apart.list() {
+            let is_here = matches!(lot.state, State::Taking | State::Kept | State::Returning);
+            let Some((family, _)) = self.package.family(&lot.family).filter(|_| is_here) else {
+                continue;
+            };
+            if self.apart.has_key(&lot.id)? {
+                sink.know_apart(family, &self.apart.take(&lot.id)?, (self.clock)())?;
+            } else {
+                tracing::error!(lot = lot.id, "rows are kept apart under a key that is gone");
+            }
+        }
         Ok(())
     }
 }

@@ -82,6 +82,9 @@ fn render(status: &Status) -> String {
             "{lost} acknowledged frames could not be read: see the log lines\n"
         ));
     }
+    if status.holds > 0 {
+        text.push_str(&format!("legal holds: {} (see `quorate hold list`)\n", status.holds));
+    }
     if !status.outcomes.is_empty() {
         text.push('\n');
         text.push_str(&render_outcomes(&status.outcomes));
@@ -163,6 +166,7 @@ mod tests {
             clock_jump_s: Some(-7_200),
             free_bytes: Some(6),
             lost_frames: 0,
+            holds: 3,
             outcomes: vec![Outcomes { received: 91, suppressed: 91, ..Outcomes::default() }],
             closings: Vec::new(),
         };
@@ -179,6 +183,7 @@ mod tests {
             "2 hours",
             "acknowledged: expiry",
             "-7200 s",
+            "legal holds: 3",
         ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }

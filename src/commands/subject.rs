@@ -50,7 +50,7 @@ pub async fn run(command: SubjectCommand, config: Config) -> anyhow::Result<()> 
     };
     let posted = Posted { kind, family, identifier: read_identifier()? };
     let answer = if store::is_in_use(&config.data) {
-        tokio::task::spawn_blocking(move || ask_service(&config, &posted)).await??
+        tokio::task::spawn_blocking(move || ask_service(&config, "subject", &posted)).await??
     } else {
         do_it(config, &posted).await?
     };
@@ -62,7 +62,8 @@ pub async fn run(command: SubjectCommand, config: Config) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn read_identifier() -> anyhow::Result<String> {
+/// One identifier, from standard input.
+pub(crate) fn read_identifier() -> anyhow::Result<String> {
     let mut text = String::new();
     let mut input = std::io::stdin().lock();
     if input.is_terminal() {
@@ -83,12 +84,17 @@ fn read_identifier() -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn ask_service(config: &Config, posted: &Posted) -> anyhow::Result<serde_json::Value> {
+/// Posts a request to the operator's port of the running service.
+pub(crate) fn ask_service(
+    config: &Config,
+    route: &str,
+    posted: &impl serde::Serialize,
+) -> anyhow::Result<serde_json::Value> {
     let token = token(&config.operator_token())?;
     let address = config.operator.listen;
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     let mut answer = agent
-        .post(format!("http://{address}/subject"))
+        .post(format!("http://{address}/{route}"))
         .header("Authorization", format!("Bearer {token}"))
         .send(serde_json::to_string(posted)?)
         .map_err(|error| anyhow::anyhow!("no service answers at {address}: {error}"))?;

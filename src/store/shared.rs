@@ -10,8 +10,10 @@ use anonymizer::{Gate, KeyRing, Resolver, Sharing, Shelf, Shelves, SuppressionLi
 use anyhow::Context;
 use schemas::{Clock, Package};
 
+use crate::apart::Apart;
 use crate::config::{Config, Roles};
 use crate::harden;
+use crate::hold::{self, HoldLedger};
 use crate::shelf;
 use crate::subject::Requests;
 
@@ -130,6 +132,16 @@ pub(super) fn requests(
     let shelf = shelf::of(&config.events_root()?)?;
     let (package, gate) = (Arc::clone(package), Arc::clone(gate));
     Requests::on(shelf, sharing, package, gate, list, Arc::clone(clock))
+}
+
+/// Opens what is kept apart.
+pub(super) fn apart(config: &Config, ring: &Arc<KeyRing>) -> anyhow::Result<Arc<Apart>> {
+    Ok(Arc::new(Apart::open(shelf::of(&config.events_root()?)?, Arc::clone(ring))?))
+}
+
+/// Opens the ledger of holds.
+pub(super) fn holds(config: &Config) -> anyhow::Result<Arc<HoldLedger>> {
+    Ok(Arc::new(hold::ledger(shelf::of(&config.events_root()?)?)))
 }
 
 /// Reads what other nodes did, every few seconds until it is dropped: on a thread, which no commit holds up.

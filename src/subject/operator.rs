@@ -55,7 +55,7 @@ pub struct Subjects {
 }
 
 /// Opens the route to who can read the data folder; gone with its file when dropped.
-struct Token {
+pub(crate) struct Token {
     path: PathBuf,
     text: String,
 }
@@ -79,7 +79,7 @@ impl Token {
         Ok(Self { path, text })
     }
 
-    fn opens(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn opens(&self, headers: &HeaderMap) -> bool {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         let same = aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -118,9 +118,11 @@ pub fn router(
     worker: &mpsc::Sender<Request>,
 ) -> anyhow::Result<Router> {
     let token = Arc::new(Token::write(token)?);
+    let holds = crate::hold::operator::router(Arc::clone(&token), worker);
     let subjects = Subjects { token, requests, checker, worker: worker.downgrade() };
     let limit = DefaultBodyLimit::max(2 * IDENTIFIER_BYTES_MAX);
-    Ok(Router::new().route("/subject", post(answer)).layer(limit).with_state(subjects))
+    let own = Router::new().route("/subject", post(answer)).with_state(subjects);
+    Ok(own.merge(holds).layer(limit))
 }
 
 async fn answer(
@@ -189,6 +191,6 @@ impl Subjects {
     }
 }
 
-fn refusal(status: StatusCode, why: &str) -> Response {
+pub(crate) fn refusal(status: StatusCode, why: &str) -> Response {
     (status, Json(serde_json::json!({ "error": why }))).into_response()
 }

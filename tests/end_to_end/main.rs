@@ -11,6 +11,7 @@ mod demo;
 mod disk;
 mod erasure;
 mod first_event;
+mod hold;
 mod key_life;
 mod machines;
 mod overload;
