@@ -23,6 +23,7 @@ pub mod replay;
 pub mod scan;
 pub mod service;
 pub mod shelf;
+mod signals;
 #[cfg(feature = "kafka")]
 pub mod source;
 pub mod space;

@@ -5,13 +5,14 @@
 mod damage;
 mod holds;
 mod others;
+mod patience;
 #[cfg(feature = "kafka")]
 mod records;
 pub(crate) mod removal;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use transport::{Log, LogError, Partition, Position};
 
 use self::damage::{Damage, Gone};
 use self::others::Others;
+pub(crate) use self::patience::{Patience, Stage};
 use crate::frames::READ_BYTES_MAX;
 use crate::hold::Posted;
 use crate::store::Store;
@@ -42,8 +44,8 @@ mod tests;
 const IN_FLIGHT_MS: i64 = MINUTE_MS;
 /// Wait after another worker took over, before the groups are asked again: they may not have said it yet.
 const TAKEN_OVER_WAIT: Duration = Duration::from_secs(1);
-/// Between two looks, in such a wait, at whether the service stops.
-const STOP_LOOK: Duration = Duration::from_millis(100);
+/// How long a worker that is to end may get nothing done. Questions to brokers that hang take 10 s each.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 25 });
 /// Longest wait after a failed round, in seconds.
 const FAILURE_WAIT_MAX_S: u64 = 30;
 
@@ -66,14 +68,14 @@ pub struct Progress {
     seen: Mutex<watch::Seen>,
     /// Frames that could not be read and were passed over since the start.
     lost_frames: AtomicU64,
-    /// Whether the service stops, and what can be left to others or for later should be.
-    stopping: AtomicBool,
+    /// How far a stop is, and what the worker has done: who waits for its end looks here.
+    patience: Patience,
 }
 
 impl Progress {
-    /// Says that the service stops.
-    pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+    /// How far a stop is.
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// For each partition that this process reads the position after the last committed record.
@@ -224,10 +226,32 @@ impl Worker {
         Ok(())
     }
 
-    /// Works until every sender of `requests` is gone, then commits what is left.
+    /// Works until every sender of `requests` is gone or the service stops, then commits what is left, as long as it gets
+    /// on with it.
     ///
     /// A failed round is reported, waited out and tried again: events stay in the log meanwhile.
-    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Self {
+    pub async fn run(mut self, requests: mpsc::Receiver<Request>) -> Self {
+        let progress = Arc::clone(&self.progress);
+        let patience = async {
+            progress.patience().ending().await;
+            progress.patience().run_out(PATIENCE).await
+        };
+        let is_done = tokio::select! {
+            () = self.work(requests) => true,
+            _ = patience => false,
+        };
+        if !is_done {
+            // Whatever it was about to commit is void.
+            self.store.close_tables();
+            tracing::error!(
+                "not all was committed before the stop, events stay in the log: nothing got on for {PATIENCE:?}"
+            );
+        }
+        self
+    }
+
+    async fn work(&mut self, mut requests: mpsc::Receiver<Request>) {
+        let progress = Arc::clone(&self.progress);
         let commit_every = Duration::from_secs(self.store.config.sink.commit_every_s);
         let maintain_every = Duration::from_secs(self.store.config.sink.maintain_every_s);
         let mut commit_at = Instant::now() + commit_every;
@@ -235,6 +259,12 @@ impl Worker {
         loop {
             let feeds = self.store.streams.feeds().to_vec();
             let request = tokio::select! {
+                // In this order: who stops begins no round that can fail for long.
+                biased;
+                () = progress.patience().ending(), if !requests.is_closed() => {
+                    requests.close();
+                    continue;
+                }
                 request = requests.recv() => match request {
                     Some(request) => Some(request),
                     None => break,
@@ -242,7 +272,9 @@ impl Worker {
                 () = self.store.streams.changed() => {
                     let round = AssertUnwindSafe(self.rebalance()).catch_unwind().await;
                     let round = round.unwrap_or_else(|_| Err(anyhow::anyhow!("a panic")));
-                    self.settle(round, &|| requests.is_closed()).await;
+                    if !self.settle(round).await {
+                        return;
+                    }
                     continue;
                 }
                 () = appended(&feeds) => None,
@@ -282,7 +314,9 @@ impl Worker {
             // A library that panics over a disk that failed must not take the worker with it.
             let round = AssertUnwindSafe(round).catch_unwind().await;
             let round = round.unwrap_or_else(|_| Err(anyhow::anyhow!("a panic")));
-            self.settle(round, &|| requests.is_closed()).await;
+            if !self.settle(round).await {
+                return;
+            }
             tracing::trace!(target: "quorate::moment", "worker idle");
         }
         if let Err(error) = self.drain().await {
@@ -290,24 +324,20 @@ impl Worker {
                 "not all was committed before the stop, events stay in the log: {error:#}"
             );
         }
-        self
     }
 
     /// Reports a failed round, lets a moment pass before the next one, unless that is the last, and makes void what it left
-    /// uncommitted.
-    async fn settle(&mut self, round: anyhow::Result<()>, is_stopping: &(dyn Fn() -> bool + Sync)) {
+    /// uncommitted. Gives whether to go on: a worker that is to end leaves what fails to those who share its work.
+    async fn settle(&mut self, round: anyhow::Result<()>) -> bool {
         let Err(error) = round else {
             self.progress.failures.store(0, Ordering::Relaxed);
-            return;
+            return true;
         };
         if error.is::<Outdated>() {
             // Somebody objects: what was read without knowing is void, and read again at once.
             tracing::info!("{error}");
-            let reopened = self.store.reopen_tables(false).await.and_then(|()| self.rewind());
-            if let Err(error) = reopened {
-                tracing::error!("the tables cannot be opened again: {error:#}");
-            }
-            return;
+            self.reopen(false).await;
+            return true;
         }
         if self.store.streams.is_shared() && is_fenced(&error) {
             // Somebody else has these partitions by now: what is void here is read there.
@@ -316,19 +346,27 @@ impl Worker {
             if let Err(error) = self.take_over().await {
                 tracing::error!("the tables cannot be opened again: {error:#}");
             }
-            return;
+            return true;
         }
         let failures = self.progress.failures.fetch_add(1, Ordering::Relaxed) + 1;
         metrics::counter!("quorate_worker_failures_total").increment(1);
         tracing::error!(failures, "the worker's round failed, events stay in the log: {error:#}");
         let wait_until = Instant::now() + Duration::from_secs(failures.min(FAILURE_WAIT_MAX_S));
-        while Instant::now() < wait_until && !is_stopping() {
-            tokio::time::sleep(STOP_LOOK).await;
+        let ending = self.progress.patience().ending();
+        drop(tokio::time::timeout_at(wait_until, ending).await);
+        if self.progress.patience().is_ending() && self.store.streams.is_shared() {
+            self.store.close_tables();
+            return false;
         }
         let index = |cause: &(dyn std::error::Error + 'static)| {
             cause.downcast_ref::<SinkError>().is_some_and(SinkError::is_damaged_index)
         };
         let rebuild = error.chain().any(index);
+        self.reopen(rebuild).await;
+        true
+    }
+
+    async fn reopen(&mut self, rebuild: bool) {
         let reopened = self.store.reopen_tables(rebuild).await.and_then(|()| self.rewind());
         if let Err(error) = reopened {
             tracing::error!("the tables cannot be opened again: {error:#}");
@@ -379,7 +417,10 @@ impl Worker {
                     read => read,
                 },
             };
-            any |= read?;
+            if read? {
+                any = true;
+                self.progress.patience().step();
+            }
             if self.store.tables()?.is_full() {
                 self.commit().await?;
             }
@@ -527,6 +568,7 @@ impl Worker {
         self.keeps_to_list()?;
         let tables = self.store.tables()?;
         let committed = tables.commit(&next, now, context).await?;
+        self.progress.patience().step();
         self.progress.set_outcomes(tables.outcomes());
         self.progress.committed_ms.store(now.0, Ordering::Relaxed);
         self.progress.set_positions(&self.cursors);
@@ -586,7 +628,7 @@ impl Worker {
         let streams = &self.store.streams;
         let is_log =
             |partition: &u16| streams.of(*partition).is_some_and(|feed| !feed.is_of_others());
-        self.progress.stopping.load(Ordering::Relaxed)
+        self.progress.patience().is_ending()
             && (streams.is_shared()
                 || self.backlog(
                     &ends.iter().filter(|(p, _)| is_log(p)).map(|(p, end)| (*p, *end)).collect(),
@@ -653,7 +695,9 @@ impl Worker {
         {
             tracing::info!(periods = released.len(), "released closed periods");
         }
+        self.progress.patience().step();
         let arranged = self.store.tables()?.maintain(now).await;
+        self.progress.patience().step();
         self.retire(now, complete).await?;
         arranged?;
         Ok(released?.len())

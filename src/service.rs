@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::operator::{self, Operator};
 use crate::pipeline::watch::Watch;
-use crate::pipeline::{Progress, Request, Worker};
+use crate::pipeline::{Progress, Request, Stage, Worker};
 use crate::space::{self, Free};
 use crate::store::{Node, Store};
 use crate::subject;
@@ -239,9 +239,12 @@ impl Service {
     ///
     /// If the worker panicked.
     pub async fn stop(self) -> anyhow::Result<Option<Worker>> {
+        let patience = self.progress.patience();
+        patience.enter(Stage::Door);
         if let Some(server) = &self.server {
             server.stop().await;
         }
+        patience.enter(Stage::Ports);
         for handle in &self.ports.handles {
             handle.graceful_shutdown(Some(STOP_WITHIN));
         }
@@ -250,10 +253,16 @@ impl Service {
             // Until it is gone it may hold the log, and whoever opens the folder next would be refused.
             drop(task.await);
         }
-        let Some((requests, worker)) = self.worker else { return Ok(None) };
-        self.progress.stop();
-        drop(requests);
-        worker.await.context("the worker panicked").map(Some)
+        patience.enter(Stage::Worker);
+        let worker = match self.worker {
+            Some((requests, worker)) => {
+                drop(requests);
+                Some(worker.await.context("the worker panicked")?)
+            }
+            None => None,
+        };
+        patience.enter(Stage::Closing);
+        Ok(worker)
     }
 }
 

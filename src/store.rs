@@ -369,7 +369,8 @@ impl Store {
         self.open_tables().await
     }
 
-    fn close_tables(&mut self) {
+    /// Closes the tables: what was not committed is void.
+    pub(crate) fn close_tables(&mut self) {
         if let Some(sink) = self.sink.take() {
             sink.close();
         }

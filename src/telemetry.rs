@@ -7,10 +7,10 @@ use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::{FilterExt, Targets};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
 
 mod described;
 
@@ -29,10 +29,11 @@ pub fn log_to_stderr(default: LevelFilter) {
     let ours = Targets::new().with_targets(OURS.map(|name| (name, Level::TRACE)));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_filter(asked.and(ours));
+        .with_ansi(std::io::stderr().is_terminal());
+    // Filters of everything, and not of this layer: such a one remembers by thread that it refused a record of the `log`
+    // crate, and takes that out on the next line of ours.
     // A second call (tests start several services in one process) keeps the first subscriber.
-    drop(tracing_subscriber::registry().with(lines).try_init());
+    drop(tracing_subscriber::registry().with(asked).with(ours).with(lines).try_init());
 }
 
 /// The process's metrics, in Prometheus' text form when rendered.

@@ -1,7 +1,6 @@
 //! `quorate run`: the service until Ctrl-C or SIGTERM.
 
-use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use std::sync::Arc;
 
 use crate::clock::Clocks;
 use crate::commands::print;
@@ -9,6 +8,7 @@ use crate::config::{Config, Roles};
 use crate::limits;
 use crate::rehearsal;
 use crate::service::Service;
+use crate::signals::Signals;
 use crate::store::{Node, Store};
 
 /// Options of `run`.
@@ -36,8 +36,7 @@ pub struct Args {
 pub async fn run(args: Args, mut config: Config) -> anyhow::Result<()> {
     limits::fit(&mut config);
     // Signals are listened to before anything is opened, so that none is missed.
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    let signals = Signals::listen()?;
     let scheme = |tls: &Option<ingest::Tls>| if tls.is_some() { "https" } else { "http" };
     let (events, reads) = (scheme(&config.ingest.tls), scheme(&config.query.tls));
     if let Some(ahead_ms) = args.ahead {
@@ -50,7 +49,12 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<()> {
         lines.iter().for_each(|line| tracing::warn!("{line}"));
     }
     let node = Node::open(config, Clocks::system(), args.roles)?;
-    let service = Service::open(node).await?;
+    let service = tokio::select! {
+        service = Service::open(node) => service?,
+        // Brokers or stores that it waits for may never answer; nothing was taken yet.
+        () = signals.asked() => return Ok(()),
+    };
+    signals.watch(Arc::clone(&service.progress));
     let mut text = String::new();
     if let Some(address) = service.ingest {
         text.push_str(&format!("events      {events}://{address}/v1/events\n"));
@@ -64,11 +68,7 @@ pub async fn run(args: Args, mut config: Config) -> anyhow::Result<()> {
         text.push_str(&format!("page        {reads}://{address}/   {how}\n"));
     }
     print(&text)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping: no new requests, open ones are finished");
+    signals.asked().await;
     service.stop().await?;
     Ok(())
 }

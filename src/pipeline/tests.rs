@@ -5,3 +5,4 @@ mod danger;
 mod place;
 mod removal;
 mod shared;
+mod stop;

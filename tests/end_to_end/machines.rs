@@ -16,6 +16,8 @@ use crate::support::{http, quorate, search, succeed};
 /// How long anything may take on a machine that does other things too.
 const WITHIN: Duration = Duration::from_secs(120);
 const PARTITIONS: u16 = 4;
+/// How long a node may take to stop that cannot commit.
+const STOP_WITHIN: Duration = Duration::from_secs(50);
 
 /// Puts the log of a place into Kafka.
 pub(crate) fn log_in(kafka: &Kafka, place: &Place, partitions: u16) {
@@ -214,5 +216,41 @@ fn while_the_broker_is_away_doors_say_so_and_what_they_took_is_there() {
         stored >= taken.len() as u64
     });
     door.stop();
+    worker.stop();
+}
+
+#[test]
+fn a_stop_ends_although_the_broker_hangs() {
+    let kafka = Kafka::start(1);
+    let place = place_on(&kafka);
+    // At the level of an operator: that the stop was heard is to be seen there.
+    let start = |name: &str, roles| place.start_node_saying(name, roles, "info");
+    let door = start("door", "ingest");
+    let workers = ["first", "second"].map(|name| start(name, "worker"));
+    until("both workers get a share", || {
+        let shares = workers.each_ref().map(|worker| worker.operator("/status").json());
+        shares.iter().all(|status| status["partitions"] == PARTITIONS / 2)
+    });
+    for number in 0..20 {
+        assert_eq!(door.post(&place.server_key, &device(&number.to_string())).status, 202);
+    }
+    kafka.pause(0);
+    assert_eq!(door.post(&place.server_key, &device("nobody takes it")).status, 503);
+    let begun = Instant::now();
+    let names = ["door", "first", "second"];
+    std::thread::scope(|scope| {
+        [door].into_iter().chain(workers).for_each(|node| _ = scope.spawn(|| node.stop()));
+    });
+    assert!(begun.elapsed() < STOP_WITHIN, "{:?}", begun.elapsed());
+    for name in names {
+        let said = std::fs::read_to_string(place.outputs().join(format!("stderr-{name}.txt")));
+        let said = said.unwrap();
+        assert!(said.contains("stopping: no new requests"), "{name} does not say so:\n{said}");
+    }
+    kafka.resume(0);
+    let worker = start("third", "worker");
+    until("all that was taken is stored", || {
+        books(&place).get("stored").copied().unwrap_or(0) >= 20
+    });
     worker.stop();
 }

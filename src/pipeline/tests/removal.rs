@@ -62,7 +62,7 @@ async fn a_request_that_one_node_takes_is_done_by_another_when_every_node_must_k
     // What was read under the older list is void, and is read again.
     let drained = keeper.worker.drain().await;
     assert!(drained.is_err(), "rows of before the request are not committed after it");
-    keeper.worker.settle(drained, &|| false).await;
+    keeper.worker.settle(drained).await;
     assert_eq!(keeper.worker.maintain().await.unwrap(), 0);
     requests.refresh().unwrap();
     assert!(requests.receipt(&asked).is_none(), "not every node seals under the other key");

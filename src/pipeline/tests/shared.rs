@@ -39,8 +39,8 @@ impl Member for Seat {
 /// A worker of the two, and its share.
 pub(super) struct Hand {
     pub(super) worker: Worker,
-    progress: Arc<Progress>,
-    share: watch::Sender<Share>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) share: watch::Sender<Share>,
 }
 
 impl Hand {
@@ -133,7 +133,7 @@ async fn who_lost_a_partition_commits_nothing_of_it_and_who_got_it_all() {
     let late = second.worker.commit().await.unwrap_err();
     assert!(is_fenced(&late), "{late:#}");
     second.is_given(&[]);
-    second.worker.settle(Err(late), &|| false).await;
+    second.worker.settle(Err(late)).await;
     assert_eq!(second.progress.failures(), 0, "an ordinary event");
     second.worker.drain().await.unwrap();
 

@@ -141,6 +141,11 @@ impl Place {
 
     /// Starts one of several nodes: with these roles, a data folder of its own and all else as configured.
     pub(crate) fn start_node(&self, name: &str, roles: &str) -> Service {
+        self.start_node_saying(name, roles, "trace")
+    }
+
+    /// Likewise, with log lines from `level` on.
+    pub(crate) fn start_node_saying(&self, name: &str, roles: &str, level: &str) -> Service {
         let home = self.home();
         let text = std::fs::read_to_string(home.join("quorate.toml"));
         let mut table: toml::Table = text.expect("init writes it").parse().expect("which is TOML");
@@ -150,7 +155,7 @@ impl Place {
         std::fs::write(&configuration, table.to_string()).expect("the folder can be written");
         let mut command = quorate();
         command.arg("--config").arg(configuration).args(["run", "--roles", roles]);
-        command.env("TMPDIR", self.temporary()).env("RUST_LOG", "trace");
+        command.env("TMPDIR", self.temporary()).env("RUST_LOG", level);
         self.spawn(command, name)
     }
 
