@@ -199,14 +199,14 @@ fn a_promise_is_said_and_its_absence_too() {
         "`visits.variant`: emptied 14 days after",
         "for 730 days at most, for a reason of these: statute and claim",
         "| Example Insight Inc.: compares products | third party | statistics that may be published | US, outside the European Economic Area | standard contractual clauses | stated in the privacy policy |",
-        "Nothing is sold",
+        "Nothing of it is given to anybody else.",
         "No decision about anybody is made",
     ] {
         assert!(promises.contains(said), "{said} in\n{promises}");
     }
     for said in [
         "Nothing rests on consent",
-        "Nobody but Example Ltd.",
+        "Nobody but Example Ltd: nothing of it is given to anybody else.",
         "for nobody and for no reason",
         "Write to Example Ltd.",
         "Global Privacy Control and Do Not Track are honoured.",

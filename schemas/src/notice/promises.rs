@@ -164,9 +164,10 @@ pub(super) fn receivers(notice: &Notice) -> String {
 
 /// Recipients and transfers.
 pub(super) fn recipients(notice: &Notice) -> Vec<Block> {
-    const SALE: &str = "Nothing is sold, and nothing is given to anybody for marketing.";
     if notice.recipients.is_empty() {
-        return vec![paragraph(format!("Nobody but {}. {SALE}", notice.controller))];
+        let nobody =
+            format!("Nobody but {}: nothing of it is given to anybody else.", notice.controller);
+        return vec![paragraph(nobody)];
     }
     vec![
         Block::Table(Table {
@@ -174,7 +175,7 @@ pub(super) fn recipients(notice: &Notice) -> Vec<Block> {
             heads: vec!["Recipient", "As", "Receives", "Where", "Safeguard", "Where it is stated"],
             rows: notice.recipients.iter().map(recipient).collect(),
         }),
-        paragraph(format!("Nobody else is given anything. {SALE}")),
+        paragraph("Nothing of it is given to anybody else."),
     ]
 }
 
