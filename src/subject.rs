@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anonymizer::shared::SETTLE_AFTER_MS;
 use anonymizer::{
-    Gate, Identifier, RequestKind, Sharing, Shelf, Subject, Suppressed, SuppressionList,
+    Gate, Identifier, RequestKind, Sharing, Shelf, Subject, Suppressed, SuppressionList, Wanted,
 };
 use anyhow::Context;
 use schemas::model::ContributorSource;
@@ -200,7 +200,8 @@ impl Requests {
         let family = subject.family_name();
         self.ledger().received(&request, kind, family, now, due, &commitment)?;
         let pseudonyms = || self.gate.pseudonyms_ahead(subject, now);
-        let entry = self.list.enter(&request, kind, subject, now, pseudonyms)?;
+        let wanted = Wanted::whole(&request, kind);
+        let entry = self.list.enter(&wanted, subject, now, pseudonyms)?;
         tracing::info!(
             request,
             family,

@@ -174,7 +174,7 @@ impl Policy {
     }
 
     /// Granted purposes, renumbered; a purpose that got another basis is not granted.
-    fn granted(&self, column: &ArrayRef, package: &Package) -> ArrayRef {
+    pub(crate) fn granted(&self, column: &ArrayRef, package: &Package) -> ArrayRef {
         let map: Vec<Option<usize>> = self
             .purposes
             .iter()

@@ -16,7 +16,7 @@ use crate::keys::{KeyName, KeyRing};
 use crate::layout::FromConnection;
 use crate::operators::{Code, language};
 use crate::pseudonym::{FieldKey, Hash, write_visit};
-use crate::suppression::SuppressionList;
+use crate::suppression::{Listed, SuppressionList};
 
 /// Who is on the other end, as the server sees it. Never written anywhere, hence no `Debug`, `Clone` or
 /// `Serialize`:
@@ -51,8 +51,8 @@ struct Visit {
     family: usize,
     epoch: i32,
     pseudonym: Hash,
-    /// Whether the suppression list has it.
-    suppressed: bool,
+    /// What the suppression list keeps out of it.
+    listed: Listed,
 }
 
 impl Resolved {
@@ -74,9 +74,12 @@ impl Resolved {
         Some(&visit.pseudonym)
     }
 
-    /// Whether events of this family that came over the connection must not be stored.
-    pub(crate) fn is_suppressed(&self, family: usize) -> bool {
-        self.visits.iter().any(|visit| visit.suppressed && visit.family == family)
+    /// What must not be stored of events of this family that came over the connection.
+    pub(crate) fn listed(&self, family: usize) -> Listed {
+        let mut listed = Listed::default();
+        let visits = self.visits.iter().filter(|visit| visit.family == family);
+        visits.for_each(|visit| listed.add(visit.listed));
+        listed
     }
 }
 
@@ -155,8 +158,8 @@ impl Resolver {
                 let Some(key) = self.visit_key(family, epoch)? else { continue };
                 let pseudonym = key.visit(site, address, user_agent);
                 // After the key was made: who enters the list looks at the keys there are.
-                let suppressed = self.is_suppressed(family, site, address, user_agent);
-                visits.push(Visit { family, epoch, pseudonym, suppressed });
+                let listed = self.listed(family, site, address, user_agent);
+                visits.push(Visit { family, epoch, pseudonym, listed });
             }
         }
         let agent = self.agents.parse(user_agent);
@@ -164,14 +167,13 @@ impl Resolver {
         Ok(Resolved { country, agent, language, visits })
     }
 
-    fn is_suppressed(&self, family: usize, site: &str, address: IpAddr, user_agent: &str) -> bool {
+    fn listed(&self, family: usize, site: &str, address: IpAddr, user_agent: &str) -> Listed {
         let list = self.suppression.as_ref();
         let list = list.and_then(|list| list.of_family(&self.package.families[family].name));
-        list.is_some_and(|list| {
-            let mut written = Zeroizing::new(Vec::with_capacity(512));
-            write_visit(&mut written, site, address, user_agent);
-            list.has_identifier(&written)
-        })
+        let Some(list) = list else { return Listed::default() };
+        let mut written = Zeroizing::new(Vec::with_capacity(512));
+        write_visit(&mut written, site, address, user_agent);
+        list.identifier(&written).map_or_else(Listed::default, |stop| stop.of(&self.package))
     }
 
     /// When the country database was built.

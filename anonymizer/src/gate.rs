@@ -3,6 +3,7 @@
 mod derived;
 mod generation;
 mod living;
+mod narrowed;
 mod suppressed;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use schemas::{Family, Millis, Note, Package, PurposeSet, Tally};
 use self::derived::DerivedKeys;
 use self::generation::Generations;
 use self::living::Living;
+use self::suppressed::{unwelcome, welcome};
 use crate::anonymized::AnonymizedBatch;
 use crate::archive::Archive;
 use crate::error::Error;
@@ -140,7 +142,10 @@ impl Gate {
         let RawBatch { family, digest, columns, nulled, suppressed } = batch;
         let received = numbers(&columns, layout::RECEIVED);
         let hour = received.iter().max().map_or(0, |received| Millis(*received).hour());
-        let (columns, unwelcome) = self.welcome(family, columns, &suppressed);
+        let listed = self.listed(family, &columns, &suppressed);
+        let (columns, taken) = self.narrowed(family, columns, listed.as_deref());
+        let nulled = nulled + taken;
+        let (columns, unwelcome) = welcome(columns, listed.as_deref());
         tally.suppressed += unwelcome;
         let rows = u32::try_from(columns.num_rows()).map_err(|_| Error::Frame("too many rows"))?;
         let family = Some(self.family(family).name.clone());
@@ -255,18 +260,20 @@ impl Gate {
         }
         let declared = self.family(family);
         let version = || self.list_version();
-        let (unwelcome, living) = loop {
+        let (listed, unwelcome, living) = loop {
             let before = version();
-            let unwelcome = self.unwelcome(family, &columns, &suppressed);
+            let listed = self.listed(family, &columns, &suppressed);
+            let unwelcome = listed.as_deref().and_then(unwelcome);
             let living = self.living(family, &columns, unwelcome.as_ref(), origin, now)?;
             // The keys of these rows are made: who is entered from now on is entered with its pseudonyms under them.
             if version() == before {
-                break (unwelcome, living);
+                break (listed, unwelcome, living);
             }
         };
         let suppressed =
             unwelcome.as_ref().map_or(0, |unwelcome| unwelcome.count_set_bits()) as u64;
         let expired = (columns.num_rows() - living.rows.len()) as u64 - suppressed;
+        let (columns, taken) = self.narrowed(family, columns, listed.as_deref());
         let columns = living.columns(columns);
         let mut batch = self.rows(family, &columns, &living)?;
         let keys = self.event_keys(family, &columns, &living)?;
@@ -284,7 +291,7 @@ impl Gate {
         batch.columns.extend(ends);
         let mut tally = batch.tally;
         tally.suppressed = suppressed;
-        tally.note(Note::Nulled, nulled);
+        tally.note(Note::Nulled, nulled + taken);
         tally.note(Note::ClockUnknown, clock_unknown(&columns));
         let schema = Arc::clone(&self.plans[family].schema);
         let rows = RecordBatch::try_new(schema, batch.columns).map_err(|_| Error::Field {

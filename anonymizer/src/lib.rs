@@ -50,5 +50,5 @@ pub use seal::{Header, InFlight, Sealed};
 pub use shared::Sharing;
 pub use shelf::{Folder, Shelf};
 pub use subject::{Commitment, Identifier, Pseudonyms, Subject};
-pub use suppression::{RequestKind, Suppressed, SuppressionList};
+pub use suppression::{RequestKind, Suppressed, SuppressionList, Wanted};
 pub use vault::lock_memory;

@@ -335,6 +335,8 @@ impl RawBuilder {
     /// A field none of whose purposes stands is left out, and counted; only the contributor's own value is
     /// still taken where it is the sole key by which a second copy of the event can be known.
     pub fn append(&mut self, event: &RawEvent<'_>, resolved: &Resolved) {
+        let listed = resolved.listed(self.family);
+        let granted = listed.leaves(event.granted);
         let key_needs_contributor =
             event.id.is_none() && event.boot.is_some() && event.seq.is_some();
         for (index, slot) in self.slots.iter_mut().enumerate() {
@@ -343,7 +345,7 @@ impl RawBuilder {
                 Some(from) => resolved.text(from).map_or(Value::Null, Value::Text),
             };
             let expired = slot.expires.is_some_and(|end| event.received >= end);
-            let stands = event.granted.meets(slot.purposes);
+            let stands = granted.meets(slot.purposes);
             let contributor = self.contributor == Some(index);
             let value = if !expired && (stands || (contributor && key_needs_contributor)) {
                 value
@@ -361,15 +363,15 @@ impl RawBuilder {
         self.texts += event.id.map_or(0, str::len);
         self.boot.append_option(event.boot);
         self.seq.append_option(event.seq);
-        self.granted.append_value(event.granted.0);
+        self.granted.append_value(granted.0);
         let visit = self
             .visit
-            .filter(|purposes| event.granted.meets(*purposes))
+            .filter(|purposes| granted.meets(*purposes))
             .and_then(|_| resolved.visit(self.family, epoch_of(event.received, self.epoch_days)));
         self.texts += visit.map_or(0, <[u8]>::len);
         self.visits.append_option(visit);
         self.said.append_option(event.said.map(|said| said.0));
-        if resolved.is_suppressed(self.family) {
+        if listed.whole {
             self.suppressed.push(self.rows);
         }
         self.rows += 1;

@@ -1,4 +1,5 @@
-//! Who must not come in any more: contributors that were erased or object, by keyed hash alone.
+//! Who must not come in any more, or not for some purposes: contributors that were erased, object, restrict or withdrew, by
+//! keyed hash alone.
 //!
 //! ```text
 //! K_family   = derive_key("quorate 2026-11 v1 suppressed contributor", K_list ‖ lp(controller) ‖ lp(family) ‖ le64(0))
@@ -7,9 +8,11 @@
 //! ```
 //!
 //! `K_list` is a key of the ring that no epoch ends. An identifier's hash keeps its contributor out for as long as
-//! the entry stands. Hashes of its pseudonyms, one for each epoch whose key is alive, find what is stored already,
-//! and frames that hold a visit, of which nothing but the pseudonym is known. Neither an identifier nor a pseudonym is
-//! in the list, and its file can be tested against guesses only by who has the key.
+//! the entry stands: wholly, or for the purposes that it names. Hashes of its pseudonyms, one for each epoch whose key is
+//! alive, find what is stored already, and frames that hold a visit, of which nothing but the pseudonym is known. Neither
+//! an identifier nor a pseudonym is in the list, and its file can be tested against guesses only by who has the key.
+
+mod entry;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -27,52 +30,11 @@ use crate::shared::{Freshness, SETTLE_AFTER_MS, Sharing};
 use crate::shelf::{Folder, Shelf};
 use crate::subject::{Pseudonyms, Subject};
 
+pub(crate) use entry::{Listed, Stop};
+pub use entry::{RequestKind, Suppressed, Wanted};
+
 /// Names of the list's own digest among the hashes of its key.
 const DIGEST: &[u8] = b"list";
-
-/// What a contributor asked for. Both remove what is stored and keep out what comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RequestKind {
-    /// Erasure.
-    Erase,
-    /// Objection to being counted.
-    Object,
-}
-
-/// One contributor of the list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Suppressed {
-    /// Id of the request that put it there.
-    pub request: String,
-    /// What was asked for.
-    pub kind: RequestKind,
-    /// Name of the family.
-    pub family: String,
-    /// Since when, RFC 3339.
-    pub since: String,
-    /// Whether stored rows and frames may still hold it.
-    pub pending: bool,
-    /// Hash of the canonical identifier.
-    identifier: String,
-    /// Hash of its pseudonym in each epoch whose key was alive.
-    pseudonyms: Vec<(i32, String)>,
-}
-
-impl Suppressed {
-    /// How many epochs had a key when it was entered.
-    #[must_use]
-    pub fn epochs(&self) -> usize {
-        self.pseudonyms.len()
-    }
-
-    /// Whether both keep the same contributor out, by the same hashes.
-    fn is_same_as(&self, other: &Self) -> bool {
-        (&self.family, &self.identifier, &self.pseudonyms)
-            == (&other.family, &other.identifier, &other.pseudonyms)
-    }
-}
 
 /// The file.
 #[derive(Serialize, Deserialize)]
@@ -110,23 +72,41 @@ struct State {
     families: HashMap<String, Arc<FamilyList>>,
 }
 
-/// Whom one family must not hold.
+/// What one family must not hold.
 pub(crate) struct FamilyList {
     key: SuppressionKey,
-    identifiers: HashSet<Hash>,
-    /// The entry by index, for each pseudonym.
-    pseudonyms: HashMap<Hash, usize>,
+    identifiers: HashMap<Hash, Stop>,
+    /// With the entries that each pseudonym is of, by index in order of entering.
+    pseudonyms: HashMap<Hash, (Stop, Vec<usize>)>,
 }
 
 impl FamilyList {
-    /// Whether what [`crate::pseudonym::Canonical::write`] or `write_visit` wrote names somebody in it.
-    pub(crate) fn has_identifier(&self, written: &[u8]) -> bool {
-        self.identifiers.contains(&self.key.identifier(written))
+    fn of(key: SuppressionKey) -> Self {
+        Self { key, identifiers: HashMap::new(), pseudonyms: HashMap::new() }
     }
 
-    /// The entry that this is a pseudonym of.
-    pub(crate) fn pseudonym(&self, pseudonym: &[u8], scratch: &mut Vec<u8>) -> Option<usize> {
-        self.pseudonyms.get(&self.key.pseudonym(pseudonym, scratch)).copied()
+    /// What is kept out of whom [`crate::pseudonym::Canonical::write`] or `write_visit` wrote.
+    pub(crate) fn identifier(&self, written: &[u8]) -> Option<&Stop> {
+        self.identifiers.get(&self.key.identifier(written))
+    }
+
+    /// What is kept out of whose pseudonym this is.
+    pub(crate) fn pseudonym(&self, pseudonym: &[u8], scratch: &mut Vec<u8>) -> Option<&Stop> {
+        self.entries(pseudonym, scratch).map(|(stop, _)| stop)
+    }
+
+    fn entries(&self, pseudonym: &[u8], scratch: &mut Vec<u8>) -> Option<&(Stop, Vec<usize>)> {
+        self.pseudonyms.get(&self.key.pseudonym(pseudonym, scratch))
+    }
+
+    fn add(&mut self, index: usize, entry: &Suppressed) -> Option<()> {
+        self.identifiers.entry(from_hexadecimal(&entry.identifier)?).or_default().add(entry);
+        for (_, hash) in &entry.pseudonyms {
+            let (stop, entries) = self.pseudonyms.entry(from_hexadecimal(hash)?).or_default();
+            stop.add(entry);
+            entries.push(index);
+        }
+        Some(())
     }
 }
 
@@ -252,7 +232,7 @@ impl SuppressionList {
         pending.into_iter().filter(|entry| known_for(entry) >= SETTLE_AFTER_MS).collect()
     }
 
-    /// Enters a contributor: from now on nobody by that identifier comes in. Durable on return.
+    /// Enters a contributor: from now on what is asked for is kept out of whoever has that identifier. Durable on return.
     ///
     /// `pseudonyms` is called when the identifier is already looked for, so that no key is made and used behind
     /// its back; if it fails, the entry is taken out again. Where there are others it is called again once they can see
@@ -263,24 +243,15 @@ impl SuppressionList {
     /// What `pseudonyms` gives; [`Error::Io`], after which the entry stands in memory alone at most: call again.
     pub fn enter(
         &self,
-        request: &str,
-        kind: RequestKind,
+        wanted: &Wanted<'_>,
         subject: &Subject,
         since: Millis,
         pseudonyms: impl Fn() -> Result<Pseudonyms, Error>,
     ) -> Result<Suppressed, Error> {
         let mut seen = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let key = self.key(subject.family_name(), true)?;
-        let mut entry = Suppressed {
-            request: request.to_owned(),
-            kind,
-            family: subject.family_name().to_owned(),
-            since: since.to_string(),
-            // Whoever removes waits until the pseudonyms are known: without them no row would be found.
-            pending: false,
-            identifier: hexadecimal(&key.identifier(subject.canonical())),
-            pseudonyms: Vec::new(),
-        };
+        let hash = hexadecimal(&key.identifier(subject.canonical()));
+        let mut entry = Suppressed::of(wanted, subject, since, hash);
         let before = self.entries();
         self.take([before.as_slice(), std::slice::from_ref(&entry)].concat())?;
         let hashes = || -> Result<Vec<(i32, String)>, Error> {
@@ -324,6 +295,82 @@ impl SuppressionList {
         })
     }
 
+    /// Ends those entries of a contributor that `ends` picks, in the name of `request`, and gives them as they are then:
+    /// pending where rows are set apart that are to be brought back. Durable on return.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]; call again then.
+    pub fn lift(
+        &self,
+        request: &str,
+        subject: &Subject,
+        ends: impl Fn(&Suppressed) -> bool,
+    ) -> Result<Vec<Suppressed>, Error> {
+        if self.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut seen = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = self.key(subject.family_name(), false)?.identifier(subject.canonical());
+        let hash = hexadecimal(&hash);
+        let is_own =
+            |entry: &Suppressed| entry.family == subject.family_name() && entry.identifier == hash;
+        self.change(&mut seen, |entries| {
+            for entry in entries.iter_mut().filter(|entry| is_own(entry) && entry.stands()) {
+                if ends(entry) {
+                    entry.lifted = Some(request.to_owned());
+                    entry.pending = entry.sets_apart();
+                }
+            }
+        })?;
+        let lifted = |entry: &Suppressed| entry.lifted.as_deref() == Some(request);
+        Ok(self.entries().into_iter().filter(lifted).collect())
+    }
+
+    /// Ends one request's own entry, which stays pending: whoever it is about is let in again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn let_in(&self, request: &str) -> Result<(), Error> {
+        self.update(request, |entry| entry.lifted = Some(request.to_owned()))
+    }
+
+    /// Has rows that are set apart for this request removed now, and never brought back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn end_window(&self, request: &str) -> Result<(), Error> {
+        self.update(request, |entry| {
+            entry.until = None;
+            entry.pending = true;
+        })
+    }
+
+    fn update(&self, request: &str, change: impl Fn(&mut Suppressed)) -> Result<(), Error> {
+        let mut seen = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.change(&mut seen, |entries| {
+            entries.iter_mut().filter(|entry| entry.request == request).for_each(&change);
+        })
+    }
+
+    /// The entries about a contributor, in order of entering; those that were ended too.
+    ///
+    /// # Errors
+    ///
+    /// What the key ring gives.
+    pub fn of_subject(&self, subject: &Subject) -> Result<Vec<Suppressed>, Error> {
+        if self.is_empty() {
+            return Ok(Vec::new());
+        }
+        let hash = self.key(subject.family_name(), false)?.identifier(subject.canonical());
+        let hash = hexadecimal(&hash);
+        let mut entries = self.entries();
+        entries.retain(|entry| entry.family == subject.family_name() && entry.identifier == hash);
+        Ok(entries)
+    }
+
     /// Changes what the shelf holds, whatever others made of it meanwhile, and takes it.
     fn change(
         &self,
@@ -349,12 +396,24 @@ impl SuppressionList {
         Ok(())
     }
 
-    /// The request whose contributor has this pseudonym in `family`.
+    /// The first standing request, of those that are not done if there is one, by which nothing of the contributor with this
+    /// pseudonym may be in `family`.
     #[must_use]
     pub fn request_of(&self, family: &str, pseudonym: &[u8]) -> Option<String> {
+        let mut entries = self.standing(family, pseudonym);
+        entries.retain(|entry| entry.purposes.is_empty());
+        let first = entries.iter().find(|entry| entry.pending).or(entries.first());
+        first.map(|entry| entry.request.clone())
+    }
+
+    /// The standing entries whose contributor has this pseudonym in `family`, in order of entering.
+    #[must_use]
+    pub fn standing(&self, family: &str, pseudonym: &[u8]) -> Vec<Suppressed> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let index = state.families.get(family)?.pseudonym(pseudonym, &mut Vec::new())?;
-        state.entries.get(index).map(|entry| entry.request.clone())
+        let list = state.families.get(family);
+        let found = list.and_then(|list| list.entries(pseudonym, &mut Vec::new()));
+        let indices = found.map_or(&[][..], |(_, indices)| indices).iter();
+        indices.filter_map(|index| state.entries.get(*index)).cloned().collect()
     }
 
     /// Whom `family` must not hold; none if that is nobody.
@@ -391,7 +450,7 @@ impl SuppressionList {
                 wire.entries
             }
         };
-        // Nobody is ever taken out: an older list, or none, would let people back in.
+        // Nobody is ever taken out, who is let in again neither: an older list, or none, would let people back in.
         let has = |known: &String| entries.iter().any(|entry| entry.request == *known);
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         if state.written.iter().all(has) { Ok(entries) } else { Err(damaged()) }
@@ -416,23 +475,13 @@ impl SuppressionList {
     fn take(&self, entries: Vec<Suppressed>) -> Result<(), Error> {
         let damaged = || Error::Suppression(self.shelf.place(&self.name));
         let mut families: HashMap<String, FamilyList> = HashMap::new();
-        for (index, entry) in entries.iter().enumerate() {
+        for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.stands()) {
             if !families.contains_key(&entry.family) {
                 let key = self.key(&entry.family, false)?;
-                let list =
-                    FamilyList { key, identifiers: HashSet::new(), pseudonyms: HashMap::new() };
-                families.insert(entry.family.clone(), list);
+                families.insert(entry.family.clone(), FamilyList::of(key));
             }
             let Some(family) = families.get_mut(&entry.family) else { continue };
-            family.identifiers.insert(from_hexadecimal(&entry.identifier).ok_or_else(damaged)?);
-            for (_, hash) in &entry.pseudonyms {
-                let hash = from_hexadecimal(hash).ok_or_else(damaged)?;
-                // Who asks twice is found under the first request that is not done.
-                let known = family.pseudonyms.entry(hash).or_insert(index);
-                if !entries[*known].pending {
-                    *known = index;
-                }
-            }
+            family.add(index, entry).ok_or_else(damaged)?;
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.families = families.into_iter().map(|(name, list)| (name, Arc::new(list))).collect();
@@ -469,5 +518,7 @@ fn put(entries: &mut Vec<Suppressed>, entry: &Suppressed) {
 
 #[cfg(test)]
 mod nodes;
+#[cfg(test)]
+mod purposes;
 #[cfg(test)]
 mod tests;

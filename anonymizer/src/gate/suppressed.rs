@@ -1,4 +1,5 @@
-//! Rows of contributors who must not come in: found by identifier or pseudonym, kept out, blanked where they lie.
+//! Rows of contributors who must not come in, or not for all purposes: found by identifier or pseudonym, kept out, blanked
+//! where they lie.
 
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use arrow::array::{
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Int64Type, SchemaRef, UInt8Type, UInt32Type};
-use schemas::Millis;
 use schemas::time::HOUR_MS;
+use schemas::{Millis, PurposeSet};
 
 use super::Gate;
 use crate::error::Error;
@@ -19,16 +20,16 @@ use crate::pseudonym::Canonical;
 use crate::raw::ERASED;
 use crate::seal::{Body, Header, Sealed};
 use crate::subject::Subject;
-use crate::suppression::FamilyList;
+use crate::suppression::{FamilyList, Listed};
 
 impl Gate {
-    /// The rows of today's raw columns that must not be stored; none if all may.
-    pub(super) fn unwelcome(
+    /// What the list says of the rows of today's raw columns; none if of no row anything.
+    pub(super) fn listed(
         &self,
         family: usize,
         columns: &RecordBatch,
         marked: &[usize],
-    ) -> Option<BooleanBuffer> {
+    ) -> Option<Vec<Listed>> {
         let list = self.suppression.as_ref();
         let list = list.and_then(|list| list.of_family(&self.family(family).name));
         let clocks = columns.column(layout::CLOCK).as_primitive::<UInt8Type>().values();
@@ -36,36 +37,22 @@ impl Gate {
         if list.is_none() && !blank && marked.is_empty() {
             return None;
         }
-        let mut found = vec![false; columns.num_rows()];
+        let mut found = vec![Listed::default(); columns.num_rows()];
         if let Some(list) = &list {
             let contributor = self.plans[family].contributor.raw;
-            find(list, columns, contributor, &mut found);
+            self.find(list, columns, contributor, &mut found);
         }
         for (found, clock) in found.iter_mut().zip(clocks) {
-            *found |= *clock == ERASED;
+            found.whole |= *clock == ERASED;
         }
         for &row in marked {
-            found[row] = true;
+            found[row].whole = true;
         }
-        found.contains(&true).then(|| BooleanBuffer::from(found))
+        Some(found)
     }
 
-    /// The columns without the unwelcome rows, and how many those were.
-    pub(super) fn welcome(
-        &self,
-        family: usize,
-        columns: RecordBatch,
-        marked: &[usize],
-    ) -> (RecordBatch, u64) {
-        let Some(unwelcome) = self.unwelcome(family, &columns, marked) else {
-            return (columns, 0);
-        };
-        let count = unwelcome.count_set_bits() as u64;
-        let kept = filter_record_batch(&columns, &BooleanArray::from(!&unwelcome));
-        (kept.expect("one flag a row"), count)
-    }
-
-    /// Whether a frame holds a row of anybody on the suppression list that is not blank yet.
+    /// Whether a frame holds a row of anybody on the suppression list that is not blank yet, or that still has what rests on
+    /// purposes which were taken from it.
     ///
     /// # Errors
     ///
@@ -74,10 +61,21 @@ impl Gate {
         let list = self.suppression.as_ref();
         let name = frame.header().family.clone();
         let Some(list) = name.and_then(|name| list?.of_family(&name)) else { return Ok(false) };
-        let Some((_, columns, contributor, _)) = self.as_sealed(frame)? else { return Ok(false) };
-        let mut found = vec![false; columns.num_rows()];
-        find(&list, &columns, contributor, &mut found);
-        Ok(found.contains(&true))
+        let Some((header, columns, contributor, _)) = self.as_sealed(frame)? else {
+            return Ok(false);
+        };
+        let mut found = vec![Listed::default(); columns.num_rows()];
+        self.find(&list, &columns, contributor, &mut found);
+        let granted = columns.column(layout::GRANTED);
+        let granted = match header.policy == self.package.digest {
+            true => Arc::clone(granted),
+            false => self.archive.policy(header.policy)?.granted(granted, &self.package),
+        };
+        let granted = granted.as_primitive::<UInt32Type>().values();
+        let holds = |(found, granted): (&Listed, &u32)| {
+            found.whole || found.taken.meets(PurposeSet(*granted))
+        };
+        Ok(found.iter().zip(granted).any(holds))
     }
 
     /// Whether a frame holds a row of `subject`.
@@ -108,8 +106,8 @@ impl Gate {
         Ok(visited || named)
     }
 
-    /// Seals a frame again under the newest key of its hour, rows of suppressed contributors blanked, and counts those.
-    /// Their places stay, so that other rows keep their numbers and the header's count holds: whoever reads the frame
+    /// Seals a frame again under the newest key of its hour, rows of suppressed contributors blanked, and counts those; of
+    /// others goes what rests on purposes that were taken from them. Their places stay, so that other rows keep their numbers and the header's count holds: whoever reads the frame
     /// finds as many rows as before, and counts the blank ones as suppressed.
     ///
     /// None if the frame is under the newest key already.
@@ -130,9 +128,13 @@ impl Gate {
             Some(list) if frame.header().rows > 0 => match self.as_sealed(frame)? {
                 None => return Err(Error::Frame("its family is not declared")),
                 Some((header, columns, contributor, nulled)) => {
-                    let mut found = vec![false; columns.num_rows()];
-                    find(&list, &columns, contributor, &mut found);
-                    let count = found.iter().filter(|found| **found).count() as u64;
+                    let mut found = vec![Listed::default(); columns.num_rows()];
+                    self.find(&list, &columns, contributor, &mut found);
+                    let (header, columns) = match found.iter().any(|found| found.taken.0 != 0) {
+                        true => self.narrowed_again(header, columns, &found)?,
+                        false => (header, columns),
+                    };
+                    let count = found.iter().filter(|found| found.whole).count() as u64;
                     let columns = blank(columns, &found, hour)?;
                     (header, Body::of(&columns, nulled)?, count)
                 }
@@ -175,44 +177,72 @@ impl Gate {
         Ok(Some((header, columns, contributor, nulled)))
     }
 
+    /// Notes what the list says of each row, by its identifier and its visit.
+    fn find(
+        &self,
+        list: &FamilyList,
+        columns: &RecordBatch,
+        contributor: Option<usize>,
+        found: &mut [Listed],
+    ) {
+        let package = &self.package;
+        let mut scratch = Vec::new();
+        if let Some(raw) = contributor {
+            let texts = columns.column(raw).as_string::<i32>();
+            let mut last: Option<(&str, Listed)> = None;
+            for (text, found) in texts.iter().zip(found.iter_mut()) {
+                let Some(text) = text else { continue };
+                if last.is_none_or(|(known, _)| known != text) {
+                    scratch.clear();
+                    let stop = Canonical::of(text).and_then(|canonical| {
+                        canonical.write(&mut scratch);
+                        list.identifier(&scratch)
+                    });
+                    last = Some((text, stop.map_or_else(Listed::default, |stop| stop.of(package))));
+                }
+                if let Some((_, listed)) = last {
+                    found.add(listed);
+                }
+            }
+        }
+        let visits: &BinaryArray = columns.column(layout::VISIT).as_binary();
+        for (visit, found) in visits.iter().zip(found.iter_mut()) {
+            let stop = visit.and_then(|visit| list.pseudonym(visit, &mut scratch));
+            if let Some(stop) = stop {
+                found.add(stop.of(package));
+            }
+        }
+    }
+
     pub(super) fn seal_name(header: &Header) -> KeyName {
         KeyName::Seal { hour: header.hour, generation: header.generation }
     }
 }
 
-/// Marks the rows whose identifier or visit is in the list.
-fn find(list: &FamilyList, columns: &RecordBatch, contributor: Option<usize>, found: &mut [bool]) {
-    let mut scratch = Vec::new();
-    if let Some(raw) = contributor {
-        let texts = columns.column(raw).as_string::<i32>();
-        let mut last: Option<(&str, bool)> = None;
-        for (text, found) in texts.iter().zip(found.iter_mut()) {
-            let Some(text) = text else { continue };
-            if last.is_none_or(|(known, _)| known != text) {
-                scratch.clear();
-                let named = Canonical::of(text).is_some_and(|canonical| {
-                    canonical.write(&mut scratch);
-                    list.has_identifier(&scratch)
-                });
-                last = Some((text, named));
-            }
-            *found |= last.is_some_and(|(_, named)| named);
-        }
-    }
-    let visits: &BinaryArray = columns.column(layout::VISIT).as_binary();
-    for (visit, found) in visits.iter().zip(found.iter_mut()) {
-        *found |= visit.is_some_and(|visit| list.pseudonym(visit, &mut scratch).is_some());
-    }
+/// The rows that must not be stored; none if all may.
+pub(super) fn unwelcome(listed: &[Listed]) -> Option<BooleanBuffer> {
+    let whole: BooleanBuffer = listed.iter().map(|listed| listed.whole).collect();
+    (whole.count_set_bits() > 0).then_some(whole)
+}
+
+/// The columns without the rows that must not be stored, and how many those were.
+pub(super) fn welcome(columns: RecordBatch, listed: Option<&[Listed]>) -> (RecordBatch, u64) {
+    let Some(unwelcome) = listed.and_then(unwelcome) else { return (columns, 0) };
+    let count = unwelcome.count_set_bits() as u64;
+    let kept = filter_record_batch(&columns, &BooleanArray::from(!&unwelcome));
+    (kept.expect("one flag a row"), count)
 }
 
 /// The columns with nothing left in the rows of `found` but that they were there.
-fn blank(columns: RecordBatch, found: &[bool], hour: u32) -> Result<RecordBatch, Error> {
-    if !found.contains(&true) {
+fn blank(columns: RecordBatch, found: &[Listed], hour: u32) -> Result<RecordBatch, Error> {
+    if !found.iter().any(|found| found.whole) {
         return Ok(columns);
     }
     // Taking, where nulling would only hide: what is not taken is not copied.
-    let kept: UInt32Array =
-        (0..).zip(found).map(|(row, found): (u32, &bool)| (!found).then_some(row)).collect();
+    let kept: UInt32Array = (0..)
+        .zip(found)
+        .map(|(row, found): (u32, &Listed)| (!found.whole).then_some(row))
+        .collect();
     let start = Millis(i64::from(hour).saturating_mul(HOUR_MS)).0;
     let cleared = columns.columns().iter().enumerate().map(|(index, column)| {
         let taken = take(column, &kept, None).ok()?;

@@ -72,7 +72,8 @@ impl Node {
     fn enter(&self, request: &str, family: &str, identifier: &Identifier) -> Suppressed {
         let subject = self.gate.subject(family, identifier).unwrap();
         let pseudonyms = || self.gate.pseudonyms_ahead(&subject, NOW);
-        self.list.enter(request, RequestKind::Erase, &subject, NOW, pseudonyms).unwrap()
+        let wanted = Wanted::whole(request, RequestKind::Erase);
+        self.list.enter(&wanted, &subject, NOW, pseudonyms).unwrap()
     }
 
     fn resolver(&self) -> Resolver {
@@ -202,7 +203,8 @@ fn a_list_that_is_gone_or_older_lets_nobody_back_in() {
     assert!(matches!(node.gate.refresh(), Err(Error::Suppression(_))));
     let subject = node.gate.subject("devices", &serial("X1-2031-000419")).unwrap();
     let pseudonyms = || node.gate.pseudonyms(&subject);
-    let entered = node.list.enter("c", RequestKind::Erase, &subject, NOW, pseudonyms);
+    let entered =
+        node.list.enter(&Wanted::whole("c", RequestKind::Erase), &subject, NOW, pseudonyms);
     assert!(matches!(entered, Err(Error::Suppression(_))), "it is not begun anew");
     assert_eq!(node.suppressed(&[SERIAL, "X1-2031-000418"]), 2);
     shared.pass(STALE_AFTER_MS);
@@ -293,7 +295,8 @@ fn a_key_that_is_made_while_somebody_is_entered_is_found() {
         importer.ring.get_or_create(&name).unwrap();
         found
     };
-    let entry = one.list.enter("a", RequestKind::Erase, &subject, NOW, pseudonyms).unwrap();
+    let entry =
+        one.list.enter(&Wanted::whole("a", RequestKind::Erase), &subject, NOW, pseudonyms).unwrap();
     assert_eq!(entry.epochs(), 1);
     assert_eq!(shared.node().list.entries(), [entry]);
 }

@@ -15,22 +15,22 @@ use crate::{
     RawEvent, Resolved, Resolver, Sealed, Value,
 };
 
-const SERIAL: &str = "X1-2031-000417";
-const OTHER: &str = "X1-2031-000418";
-const ADDRESS: &str = "130.225.0.1";
-const AGENT: &str = "Mozilla/5.0 (Windows NT 10.0) Firefox/145.0";
+pub(super) const SERIAL: &str = "X1-2031-000417";
+pub(super) const OTHER: &str = "X1-2031-000418";
+pub(super) const ADDRESS: &str = "130.225.0.1";
+pub(super) const AGENT: &str = "Mozilla/5.0 (Windows NT 10.0) Firefox/145.0";
 const SITE: &str = "example.com";
 
 /// A gate and a resolver with a list in a folder of their own.
-struct Door {
-    bench: Bench,
-    list: Arc<SuppressionList>,
-    gate: Gate,
+pub(super) struct Door {
+    pub(super) bench: Bench,
+    pub(super) list: Arc<SuppressionList>,
+    pub(super) gate: Gate,
     resolver: Resolver,
 }
 
 impl Door {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let bench = Bench::new(package());
         let list = open(&bench).unwrap();
         let gate = bench.gate_of(package()).with_suppression(Arc::clone(&list));
@@ -40,15 +40,22 @@ impl Door {
         Self { bench, list, gate, resolver }
     }
 
-    fn path(&self) -> PathBuf {
+    /// What the list says of the device that tests enter.
+    pub(super) fn listed(&self) -> Listed {
+        let family = self.list.of_family("devices").unwrap();
+        let subject = self.gate.subject("devices", &serial(SERIAL)).unwrap();
+        family.identifier(subject.canonical()).unwrap().of(&self.bench.package)
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
         self.bench.folder.path().join("suppression").join("list.json")
     }
 
-    fn enter(&self, family: &str, identifier: &Identifier) -> Suppressed {
+    pub(super) fn enter(&self, family: &str, identifier: &Identifier) -> Suppressed {
         let subject = self.gate.subject(family, identifier).unwrap();
         let request = format!("request {}", self.list.entries().len());
-        let kind = RequestKind::Erase;
-        self.list.enter(&request, kind, &subject, NOW, || self.gate.pseudonyms(&subject)).unwrap()
+        let wanted = Wanted::whole(&request, RequestKind::Erase);
+        self.list.enter(&wanted, &subject, NOW, || self.gate.pseudonyms(&subject)).unwrap()
     }
 
     /// One event of each of these devices.
@@ -63,7 +70,7 @@ impl Door {
         builder.finish()
     }
 
-    fn visit(&self, ip: &str, agent: &str, received: Millis) -> Resolved {
+    pub(super) fn visit(&self, ip: &str, agent: &str, received: Millis) -> Resolved {
         let connection = Connection {
             address: address(ip),
             user_agent: agent.to_owned(),
@@ -83,26 +90,26 @@ impl Door {
         builder.finish()
     }
 
-    fn rows(&self, raw: RawBatch) -> AnonymizedBatch {
+    pub(super) fn rows(&self, raw: RawBatch) -> AnonymizedBatch {
         self.gate.anonymize(raw, &origin(), NOW).unwrap()
     }
 
-    fn opened(&self, frame: Sealed) -> AnonymizedBatch {
+    pub(super) fn opened(&self, frame: Sealed) -> AnonymizedBatch {
         let frame = Sealed::parse(frame.into_bytes()).unwrap();
         self.rows(self.gate.open(frame).unwrap())
     }
 }
 
-fn open(bench: &Bench) -> Result<Arc<SuppressionList>, Error> {
+pub(super) fn open(bench: &Bench) -> Result<Arc<SuppressionList>, Error> {
     let path = bench.folder.path().join("suppression").join("list.json");
     SuppressionList::open(path, Arc::clone(&bench.ring), "Example ApS").map(Arc::new)
 }
 
-fn serial(text: &str) -> Identifier {
+pub(super) fn serial(text: &str) -> Identifier {
     Identifier::text(text.to_owned())
 }
 
-fn visitor(ip: &str, agent: &str) -> Identifier {
+pub(super) fn visitor(ip: &str, agent: &str) -> Identifier {
     let address: IpAddr = ip.parse().unwrap();
     Identifier::visit(SITE.to_owned(), address, agent.to_owned())
 }
@@ -203,7 +210,8 @@ fn one_family_says_nothing_about_another() {
     let gate = Gate::new(Arc::clone(&bench.package), Arc::clone(&bench.ring), archive).unwrap();
     let gate = gate.with_suppression(Arc::clone(&list));
     let subject = gate.subject("devices", &serial(SERIAL)).unwrap();
-    list.enter("1", RequestKind::Object, &subject, NOW, || gate.pseudonyms(&subject)).unwrap();
+    let wanted = Wanted::whole("1", RequestKind::Object);
+    list.enter(&wanted, &subject, NOW, || gate.pseudonyms(&subject)).unwrap();
     for (family, kept) in [(DEVICES, 0), (2, 1)] {
         let mut builder = RawBuilder::new(&bench.package, family);
         let mut values = vec![Value::Null; devices::FIELDS];
@@ -297,7 +305,9 @@ fn an_entry_whose_pseudonyms_cannot_be_made_is_none() {
     let door = Door::new();
     let subject = door.gate.subject("devices", &serial(SERIAL)).unwrap();
     let fails = || Err(Error::Crypto("test"));
-    assert!(door.list.enter("1", RequestKind::Erase, &subject, NOW, fails).is_err());
+    assert!(
+        door.list.enter(&Wanted::whole("1", RequestKind::Erase), &subject, NOW, fails).is_err()
+    );
     assert!(door.list.is_empty() && !door.path().exists());
 }
 
@@ -310,7 +320,9 @@ fn nobody_is_removed_before_their_pseudonyms_are_known() {
         assert!(door.list.pending().is_empty(), "a round now would find no row, and call it done");
         door.gate.pseudonyms(&subject)
     };
-    door.list.enter("request", RequestKind::Erase, &subject, NOW, pseudonyms).unwrap();
+    door.list
+        .enter(&Wanted::whole("request", RequestKind::Erase), &subject, NOW, pseudonyms)
+        .unwrap();
     assert_eq!(door.list.pending().len(), 1);
 }
 
