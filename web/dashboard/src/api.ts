@@ -137,6 +137,8 @@ export interface Outcomes {
   taken: number;
   refused: Record<string, number>;
   notes: Record<string, number>;
+  /** Of some notes, by declared word: fields nulled by purpose, refused names by category. */
+  named?: Record<string, Record<string, number>>;
 }
 
 /** Keys of one use, from the ledger. */

@@ -9,10 +9,10 @@ declare global {
 }
 
 const script = document.currentScript as HTMLScriptElement;
-const { site, to, consent } = script.dataset;
+const { site, to, consent, ...managers } = script.dataset;
 const early: Partial<NonNullable<typeof window.quorate>> = window.quorate || {};
 // A page that has the tag twice is counted once: what is there already, and is no stand-in, is the tracker.
 if (!early.consent || early.q) {
-  window.quorate = track(to || new URL("/v1/events?site=" + site, script.src).href, consent, early.said || {});
+  window.quorate = track(to || new URL("/v1/events?site=" + site, script.src).href, consent, early.said || {}, managers);
   early.q?.map((call) => window.quorate!(...call));
 }

@@ -1,8 +1,16 @@
 // Counts the use of one page. Everything it knows is in these variables and gone with the page: there is no cookie,
 // no storage, no identifier, and no request but the one that carries the events.
 
-/** What a visitor said about purposes of the policy package, by name. */
-export type Consent = Record<string, boolean | { granted: boolean; version?: string } | undefined>;
+/** What a visitor said about purposes of the policy package, by name: to which version of the text, and when. */
+export type Consent = Record<string, boolean | { granted: boolean; version?: string; at?: string | number } | undefined>;
+
+/** Consent managers that speak for the purpose too; what they hold is read in the browser and does not leave it. */
+export interface Managers {
+  /** Type of Google's consent mode: `analytics_storage`. */
+  google?: string;
+  /** Purposes of the TCF that must all be consented to: `1,8,9`. */
+  tcf?: string;
+}
 
 /** Fields of an event, as its family declares them. */
 export type Fields = Record<string, unknown>;
@@ -31,8 +39,9 @@ const LASTING_MAX = 20_000;
  * @param asks The purpose that the events serve, if it needs the visitor's consent: then events wait for the decision, and of
  *   a visitor who leaves without one only bare events are sent. Without it the purpose `website` stands unless objected to.
  * @param given What the visitor has said before.
+ * @param managers Who else knows what the visitor has decided.
  */
-export function track(to: string, asks: string | undefined, given: Consent): Quorate {
+export function track(to: string, asks: string | undefined, given: Consent, { google, tcf }: Managers): Quorate {
   const purpose = asks || "website";
   const page = document;
   const at = location;
@@ -45,6 +54,7 @@ export function track(to: string, asks: string | undefined, given: Consent): Quo
   // Of the page before only its site, and only if it was another one.
   let from = page.referrer.match(/^https?:..[^/]+/)?.[0];
   let shown: boolean | undefined;
+  let framework: boolean | undefined;
 
   const on = (types: string, listener: (event: any) => void) =>
     types.split(" ").map((type) => addEventListener(type, listener, true));
@@ -53,13 +63,34 @@ export function track(to: string, asks: string | undefined, given: Consent): Quo
   const whenShown = (act: () => void) =>
     (page as Document & { prerendering?: boolean }).prerendering ? on("prerenderingchange", act) : act();
 
+  // What Google's consent mode says. A denial by default is no decision: who asks waits for one. Defaults of regions may
+  // take and not give, since nobody here knows the region.
+  const mode = () => {
+    let granted: boolean | undefined;
+    let denied: unknown;
+    let decided: boolean | undefined;
+    for (const call of (window as { dataLayer?: any[] }).dataLayer || []) {
+      const said = google && call?.[0] == "consent" && call[2]?.[google];
+      if (!said) continue;
+      const is = said == "granted";
+      if (call[1] == "update") decided = is;
+      else if (!is) denied = 1;
+      else if (!call[2].region) granted = is;
+    }
+    return decided ?? (denied ? (asks == null ? false : undefined) : granted);
+  };
+
   // Sends what waits; `undecided` is what stands for the decision of a visitor who has made none: without it, events wait.
   const flush = (undecided?: false) => {
     const browser = navigator as Omit<Navigator, "doNotTrack"> & { globalPrivacyControl?: boolean; doNotTrack: unknown };
     const gpc = !!browser.globalPrivacyControl;
     const dnt = browser.doNotTrack == 1;
     const said = given[purpose] as (boolean & { granted?: boolean }) | undefined;
-    const granted = !gpc && !dnt && (said?.granted ?? said ?? (asks == null || undecided));
+    // The strictest wins, as at the door.
+    const all = [said?.granted ?? said, mode(), framework];
+    const refused = all.some((one) => one == false);
+    const agreed = all.some((one) => one);
+    const granted = !gpc && !dnt && !refused && (agreed || asks == null || undecided);
     if (granted == null) return;
     if (!granted) {
       // Without a standing purpose the event counts, and says nothing else; nothing is measured of the visit. What
@@ -71,7 +102,8 @@ export function track(to: string, asks: string | undefined, given: Consent): Quo
     if (!events[0] || !browser.onLine) return;
     waiting = [];
     // A text needs no preflight, from either.
-    const body = JSON.stringify({ type: "web", sent: Date.now(), consent: given, signals: { gpc, dnt }, events });
+    const consent = { ...given, [purpose]: refused ? !refused : said ?? (agreed || undefined) };
+    const body = JSON.stringify({ type: "web", sent: Date.now(), consent, signals: { gpc, dnt }, events });
     if (!(browser.sendBeacon?.(to, body)))
       // What outlives its page may have 64 KiB, which a beacon has too; what is larger goes without that.
       fetch(to, { method: "POST", body, keepalive: body.length < LASTING_MAX }).catch(() => (waiting = [...events, ...waiting]));
@@ -128,7 +160,10 @@ export function track(to: string, asks: string | undefined, given: Consent): Quo
     report();
     flush(false);
     // Until the page comes back, the visitor may decide otherwise on another one.
-    if (asks != null) delete given[purpose];
+    if (asks != null) {
+      delete given[purpose];
+      framework = google = undefined;
+    }
   });
   on("popstate", moved);
   // What the site tells on this occasion comes first, in whichever order both listen.
@@ -153,8 +188,20 @@ export function track(to: string, asks: string | undefined, given: Consent): Quo
     alive();
     flush();
     Object.assign(given, said);
+    // No grant reaches back: what waited for it happened, as far as anybody is told, when it was given.
+    const time = Date.now();
+    waiting = waiting.map((event) => ({ ...event, time }));
     flush();
   };
+
+  if (tcf)
+    (window as { __tcfapi?: Function }).__tcfapi?.("addEventListener", 2, (data: any, works: boolean) => {
+      // Not while the visitor is being asked.
+      if (works && data.eventStatus != "cmpuishown") {
+        framework = tcf.split(",").every((purpose) => data.purpose?.consents[+purpose]);
+        flush();
+      }
+    });
 
   whenShown(view);
   return quorate;

@@ -63,7 +63,8 @@ export async function open() {
 
   const site = createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url, "http://site");
-    const attributes = searchParams.has("asks") ? 'data-consent="website"' : "";
+    const managers = ["google", "tcf"].filter((name) => searchParams.has(name)).map((name) => ` data-${name}="${searchParams.get(name)}"`);
+    const attributes = (searchParams.has("asks") ? 'data-consent="website"' : "") + managers.join("");
     const long = '<p class="long">' + "line<br>".repeat(400) + "</p>";
     const links = `<a id="in" href="/other">in</a> <a id="out" href="http://elsewhere.example:${collectorPort}/x?secret=1">out <b>there</b></a>`;
     const policy = `default-src 'none'; script-src ${stats}; connect-src ${stats}; base-uri 'none'`;

@@ -317,6 +317,117 @@ test("where consent is needed, events wait for it", async () => {
   }
 });
 
+test("a grant says to which text and when, and nothing that waited for it happened before", async () => {
+  await page.clock.install();
+  await page.goto(`${place.shop}/a?asks`);
+  await page.clock.fastForward(60_000);
+  const at = await page.evaluate(() => {
+    const at = Date.now();
+    window.quorate.consent({ website: { granted: true, version: "2026-01-01", at } });
+    return at;
+  });
+  const [{ consent, time }] = await place.arrived(1);
+  assert.deepEqual(consent, { website: { granted: true, version: "2026-01-01", at } });
+  assert.ok(time >= at, `${time} is before ${at}`);
+});
+
+// What a site's consent manager has pushed before the tracker runs, and whether the first view waits, is whole or bare.
+for (const [what, asks, calls, expected] of [
+  ["nothing", true, [], undefined],
+  ["a default that denies, where the tracker asks", true, [["default", { analytics_storage: "denied" }]], undefined],
+  ["a default that denies, where it does not", false, [["default", { analytics_storage: "denied" }]], false],
+  ["a default that grants", true, [["default", { analytics_storage: "granted", ad_storage: "denied" }]], true],
+  ["an update that grants", true, [["default", { analytics_storage: "denied" }], ["update", { analytics_storage: "granted" }]], true],
+  ["an update that denies", true, [["default", { analytics_storage: "granted" }], ["update", { analytics_storage: "denied" }]], false],
+  ["a default of some region that grants", true, [["default", { analytics_storage: "granted", region: ["US"] }]], undefined],
+  ["another type", true, [["update", { ad_storage: "granted" }]], undefined],
+  [
+    "a default of some region that denies",
+    true,
+    [["default", { analytics_storage: "denied", region: ["DK"] }], ["default", { analytics_storage: "granted" }]],
+    undefined,
+  ],
+])
+  test(`Google's consent mode says ${what}`, async () => {
+    await page.addInitScript((calls) => {
+      window.dataLayer = [{ event: "gtm.js" }, null, ["js", new Date()], ...calls.map((call) => ["consent", ...call])];
+    }, calls);
+    await page.goto(`${place.shop}/a?google=analytics_storage${asks ? "&asks" : ""}`);
+    if (expected === undefined) assert.deepEqual(await place.arrived(0), []);
+    await leave();
+    const [view] = await place.views(1);
+    assert.deepEqual([view.consent.website, view.url !== undefined], [expected, expected === true]);
+    assert.ok(!JSON.stringify(view).includes("storage"), "what it holds does not leave the browser");
+  });
+
+/** A consent manager of the framework, which tells its listeners what `window.tell` is called with. */
+const manager = () =>
+  page.addInitScript(() => {
+    window.__tcfapi = (command, version, listener) => {
+      if (command === "addEventListener" && version === 2)
+        window.tell = (eventStatus, consents, works = true) => listener({ eventStatus, tcString: "CPcanary", purpose: { consents } }, works);
+    };
+  });
+
+test("what the framework's manager holds decides once the visitor has, and does not leave the browser", async () => {
+  await manager();
+  await page.goto(`${place.shop}/a?asks&tcf=1,8`);
+  await page.evaluate(() => window.tell("cmpuishown", { 1: true, 8: true }));
+  await page.evaluate(() => window.tell("tcloaded", { 1: true, 8: true }, false));
+  assert.deepEqual(await place.arrived(0), []);
+  await page.evaluate(() => window.tell("useractioncomplete", { 1: true, 8: true, 9: false }));
+  const [view] = await place.views(1);
+  assert.deepEqual([view.consent, view.url !== undefined], [{ website: true }, true]);
+  await page.evaluate(() => {
+    window.tell("useractioncomplete", { 1: true });
+    window.quorate("signup");
+  });
+  const [, bare] = await place.arrived(2);
+  assert.deepEqual([bare.name, bare.consent, bare.url], ["signup", { website: false }, undefined]);
+  assert.ok(!JSON.stringify(place.requests ?? [view, bare]).includes("canary"));
+});
+
+test("of several who speak for the visitor the strictest wins", async () => {
+  await manager();
+  await page.addInitScript(() => (window.dataLayer = [["consent", "update", { analytics_storage: "granted" }]]));
+  await page.goto(`${place.shop}/a?asks&google=analytics_storage&tcf=1`);
+  const [granted] = await place.views(1);
+  assert.deepEqual(granted.consent, { website: true });
+  await page.evaluate(() => {
+    window.quorate.consent({ website: { granted: true, version: "1" } });
+    window.quorate("signup");
+    window.tell("tcloaded", { 1: false });
+    window.quorate("signup");
+    window.tell("tcloaded", { 1: true });
+    window.quorate.consent({ website: false });
+    window.quorate("signup");
+  });
+  const events = (await place.arrived(4)).slice(1);
+  assert.deepEqual(
+    events.map(({ consent, url }) => [consent.website, url !== undefined]),
+    [
+      [{ granted: true, version: "1" }, true],
+      [false, false],
+      [false, false],
+    ],
+  );
+});
+
+test("a page that comes back does not trust what managers said before it went", async () => {
+  await manager();
+  await page.addInitScript(() => (window.dataLayer = [["consent", "update", { analytics_storage: "granted" }]]));
+  await page.goto(`${place.shop}/a?asks&google=analytics_storage&tcf=1`);
+  await page.evaluate(() => window.tell("tcloaded", { 1: true }));
+  await place.views(1);
+  await page.evaluate(() => {
+    dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+    dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+  });
+  assert.equal((await place.views(1)).length, 1);
+  await page.evaluate(() => window.tell("tcloaded", { 1: true }));
+  assert.equal((await place.views(2)).length, 2);
+});
+
 test("consent that is withdrawn ends it", async () => {
   await page.clock.install();
   await page.goto(`${place.shop}/a?asks`);

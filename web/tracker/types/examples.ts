@@ -5,6 +5,7 @@ const quorate = start({ site: "www.example.org", server: "https://stats.example.
 quorate("signup");
 quorate("an event of one's own");
 quorate("engagement", { engaged: 41_250, scroll_depth: 80 });
+quorate.consent({ website: { granted: true, version: "2026-01-01", at: Date.now() } });
 quorate.consent({ website: true, improve: { granted: false, version: "2026-01-01" } });
 
 // @ts-expect-error nobody declared it, so it would be dropped

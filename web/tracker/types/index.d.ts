@@ -2,8 +2,8 @@ import type { Families, Purpose } from "./events";
 
 export type { Families, Purpose } from "./events";
 
-/** What a visitor decided about one purpose, and under which version of the text. */
-export type Decision = boolean | { granted: boolean; version?: string };
+/** What a visitor decided about one purpose, under which version of the text, and when (RFC 3339, or milliseconds since 1970). */
+export type Decision = boolean | { granted: boolean; version?: string; at?: string | number };
 
 /** Decisions by purpose. */
 export type Consent = { [purpose in Purpose]?: Decision };
@@ -24,6 +24,10 @@ export interface Options {
   consent?: Purpose;
   /** What the visitor has decided before. */
   said?: Consent;
+  /** Type of Google's consent mode that speaks for the purpose: `analytics_storage`. It is read from `dataLayer`. */
+  google?: string;
+  /** Purposes of the TCF that must all be consented to: `1,8,9`. They are asked of `__tcfapi`. */
+  tcf?: string;
 }
 
 /** Starts to count this page, once: a second call gives what the first one gave. */

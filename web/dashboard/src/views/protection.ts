@@ -12,6 +12,16 @@ const NOTES: Record<string, string> = {
   without_contributor: "events counted without a contributor",
   signal_gpc: "events under Sec-GPC",
   signal_dnt: "events under DNT",
+  ignored_gpc: "events under Sec-GPC, which the package ignores",
+  ignored_dnt: "events under DNT, which the package ignores",
+  signal_tcf: "events with a TC string",
+  signal_google: "events under Google's consent mode",
+  stated_consent: "events that say what was consented to",
+  tcf_unreadable: "events with a TC string that cannot be read, taken for a refusal",
+  grant_other_version: "grants that do not count, of another version of the text",
+  grant_out_of_time: "grants that do not count, of a time that does not",
+  refused_name: "fields dropped because their name says that they hold what is refused",
+  location_off: "fields emptied because location was off",
   undeclared: "fields dropped because nobody declared them",
   clock_unknown: "events with a clock that could not be believed",
   otherwise: "values counted as “other”",
@@ -130,8 +140,12 @@ function outcomes({ outcomes: all, rounding }: Policy): Node {
   });
   const reasons = new Map<string, number>();
   for (const [reason, count] of all.flatMap(({ refused }) => Object.entries(refused))) reasons.set(reason, (reasons.get(reason) ?? 0) + count);
-  const notes = all.flatMap(({ family, notes }) =>
-    Object.entries(notes).flatMap(([note, count]) => (NOTES[note] ? [`${family ?? "of no family"}: ${words.rounded(count, true, rounding)} ${NOTES[note]}`] : [])),
+  const notes = all.flatMap(({ family, notes, named }) =>
+    Object.entries(notes).flatMap(([note, count]) => {
+      const parts = Object.entries(named?.[note] ?? {}).map(([word, part]) => `${word} ${words.rounded(part, true, rounding)}`);
+      const of = parts.length > 0 ? ` (${parts.join(", ")})` : "";
+      return NOTES[note] ? [`${family ?? "of no family"}: ${words.rounded(count, true, rounding)} ${NOTES[note]}${of}`] : [];
+    }),
   );
   return section(
     "outcomes",
