@@ -12,7 +12,7 @@ use disclosure::Disclosure;
 use ingest::Suspension;
 use metrics_exporter_prometheus::PrometheusHandle;
 use schemas::time::SECOND_MS;
-use schemas::{Clock, Outcome};
+use schemas::{Clock, Named, Note, Outcome};
 use serde::{Deserialize, Serialize};
 use sink::{Counted, OutcomeRow};
 use transport::Log;
@@ -113,6 +113,12 @@ pub struct Outcomes {
     pub expired: u64,
     /// Events of people who objected or were erased.
     pub suppressed: u64,
+    /// What was noted on the way, no outcome of its own: signals, grants that do not count, fields nulled and dropped.
+    #[serde(default)]
+    pub notes: BTreeMap<Note, u64>,
+    /// Of some notes, how much belongs to which declared word: fields nulled by purpose, refused names by category.
+    #[serde(default)]
+    pub named: Named,
 }
 
 impl Outcomes {
@@ -126,8 +132,12 @@ impl Outcomes {
             Counted::Outcome(Outcome::Expired) => of.expired += count,
             Counted::Outcome(Outcome::Suppressed) => of.suppressed += count,
             Counted::Refused(_) => of.refused += count,
-            // The ledger counts refusals by reason alone; notes are no outcomes.
-            Counted::Outcome(Outcome::Refused) | Counted::Note(_) => {}
+            Counted::Note(note) => *of.notes.entry(note).or_default() += count,
+            Counted::Named(note, word) => {
+                *of.named.entry(note).or_default().entry(word).or_default() += count;
+            }
+            // The ledger counts refusals by reason alone.
+            Counted::Outcome(Outcome::Refused) => {}
         })
     }
 }
@@ -237,7 +247,7 @@ impl Operator {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{Note, Reason};
+    use schemas::Reason;
 
     use super::*;
 
@@ -258,6 +268,8 @@ mod tests {
             row(Some("web"), 1, Counted::Outcome(Outcome::Suppressed), 2),
             row(Some("web"), 0, Counted::Refused(Reason::TooLong), 1),
             row(Some("web"), 0, Counted::Note(Note::Undeclared), 9),
+            row(Some("web"), 0, Counted::Named(Note::Nulled, "website".to_owned()), 2),
+            row(Some("web"), 1, Counted::Named(Note::Nulled, "website".to_owned()), 3),
             row(None, 0, Counted::Received, 6),
             row(None, 0, Counted::Refused(Reason::Malformed), 6),
         ]);
@@ -269,6 +281,8 @@ mod tests {
             refused: 1,
             expired: 3,
             suppressed: 2,
+            notes: [(Note::Undeclared, 9)].into(),
+            named: [(Note::Nulled, [("website".to_owned(), 5)].into())].into(),
         };
         assert_eq!(outcomes, [Outcomes { received: 6, refused: 6, ..Outcomes::default() }, web]);
     }

@@ -86,8 +86,8 @@ impl KeyCounts {
 }
 
 fn counts(status: FamilyStatus) -> FamilyCounts {
-    let FamilyStatus { family, last, accepted, recent, refused, undeclared } = status;
-    FamilyCounts { family, last, accepted, recent, refused, undeclared }
+    let FamilyStatus { family, last, accepted, recent, refused, undeclared, notes, named } = status;
+    FamilyCounts { family, last, accepted, recent, refused, undeclared, notes, named }
 }
 
 /// Counts keys as they were at `until`.
@@ -138,6 +138,9 @@ fn by_family(rows: Vec<OutcomeRow>) -> Vec<Outcomes> {
             Counted::Outcome(Outcome::Refused) => return,
             Counted::Refused(reason) => of.refused.entry(reason).or_default(),
             Counted::Note(note) => of.notes.entry(note).or_default(),
+            Counted::Named(note, word) => {
+                of.named.entry(note).or_default().entry(word).or_default()
+            }
         };
         *sum += count;
     })
@@ -207,6 +210,8 @@ mod tests {
             row(Some("web"), 0, Counted::Outcome(Outcome::Suppressed), 1),
             row(Some("web"), 1, Counted::Refused(Reason::TooLong), 1),
             row(Some("web"), 1, Counted::Note(Note::Undeclared), 4),
+            row(Some("web"), 1, Counted::Named(Note::Nulled, "website".to_owned()), 3),
+            row(Some("web"), 0, Counted::Named(Note::Nulled, "website".to_owned()), 2),
             row(None, 0, Counted::Received, 2),
             row(None, 0, Counted::Refused(Reason::Malformed), 2),
         ]);
@@ -216,6 +221,7 @@ mod tests {
             taken: 9,
             refused: [(Reason::TooLong, 1)].into(),
             notes: [(Note::Undeclared, 4)].into(),
+            named: [(Note::Nulled, [("website".to_owned(), 5)].into())].into(),
         };
         let none = Outcomes {
             received: 2,

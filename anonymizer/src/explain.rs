@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use schemas::Package;
-use schemas::model::{ContributorSource, Field, Source, Transform, Truncate, Utm};
+use schemas::model::{Category, ContributorSource, Field, Source, Transform, Truncate, Utm};
 use schemas::time::epoch_of;
 
 use crate::connection::Resolved;
@@ -99,6 +99,9 @@ impl Gate {
 fn why(package: &Package, field: &Field, kept: bool, event: &RawEvent<'_>) -> String {
     if field.expires.is_some_and(|end| event.received >= end) {
         return "its declaration has expired".to_owned();
+    }
+    if event.location_off && field.category == Category::Location {
+        return "the event says that location is off".to_owned();
     }
     let purposes = package.purposes.iter().enumerate();
     let named = purposes.filter(|(index, _)| field.purposes.has(*index));

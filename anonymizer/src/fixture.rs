@@ -270,6 +270,7 @@ pub(crate) fn event<'a>(values: &'a [Value<'a>]) -> RawEvent<'a> {
         boot: None,
         seq: None,
         granted: ALL,
+        location_off: false,
     }
 }
 

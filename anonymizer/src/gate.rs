@@ -27,6 +27,7 @@ use crate::archive::Archive;
 use crate::error::Error;
 use crate::keys::KeyRing;
 use crate::layout;
+use crate::nulled::Nulled;
 use crate::operators::column::{pseudonyms, stands};
 use crate::plan::{self, Masks, Plan};
 use crate::pseudonym::RowKeys;
@@ -144,12 +145,13 @@ impl Gate {
         let hour = received.iter().max().map_or(0, |received| Millis(*received).hour());
         let listed = self.listed(family, &columns, &suppressed);
         let (columns, taken) = self.narrowed(family, columns, listed.as_deref());
-        let nulled = nulled + taken;
         let (columns, unwelcome) = welcome(columns, listed.as_deref());
         tally.suppressed += unwelcome;
+        nulled.note(&self.package, &mut tally);
+        taken.note(&self.package, &mut tally);
         let rows = u32::try_from(columns.num_rows()).map_err(|_| Error::Frame("too many rows"))?;
         let family = Some(self.family(family).name.clone());
-        let body = if rows == 0 { Body::Empty } else { Body::of(&columns, nulled)? };
+        let body = if rows == 0 { Body::Empty } else { Body::of(&columns, 0)? };
         let (generation, key, in_flight) = self.sealing(hour)?;
         let header = Header { family, policy: digest, hour, generation, rows, tally };
         Ok(Sealed::seal(header, &body, &key)?.on_its_way(in_flight))
@@ -199,7 +201,8 @@ impl Gate {
         let digest = self.package.digest;
         if header.rows == 0 {
             let columns = RecordBatch::new_empty(Arc::clone(&today.schema));
-            return Ok(RawBatch { family, digest, columns, nulled: 0, suppressed: Vec::new() });
+            let (nulled, suppressed) = (Nulled::default(), Vec::new());
+            return Ok(RawBatch { family, digest, columns, nulled, suppressed });
         }
         let count = |columns: &RecordBatch| {
             let found = columns.num_rows();
@@ -215,6 +218,8 @@ impl Gate {
             (then.convert(old, &columns, &self.package, family, today)?, nulled)
         };
         count(&columns)?;
+        // What was left out before is in the header, but for frames of earlier builds, which have its sum in here.
+        let nulled = Nulled::sum(nulled);
         Ok(RawBatch { family, digest, columns, nulled, suppressed: Vec::new() })
     }
 
@@ -291,7 +296,8 @@ impl Gate {
         batch.columns.extend(ends);
         let mut tally = batch.tally;
         tally.suppressed = suppressed;
-        tally.note(Note::Nulled, nulled + taken);
+        nulled.note(&self.package, &mut tally);
+        taken.note(&self.package, &mut tally);
         tally.note(Note::ClockUnknown, clock_unknown(&columns));
         let schema = Arc::clone(&self.plans[family].schema);
         let rows = RecordBatch::try_new(schema, batch.columns).map_err(|_| Error::Field {
@@ -319,7 +325,8 @@ impl Gate {
         let declared = self.family(family);
         let plan = &self.plans[family];
         let granted = columns.column(layout::GRANTED).as_primitive::<UInt32Type>().values();
-        let mut masks = Masks::new(granted, numbers(columns, layout::RECEIVED));
+        let clocks = columns.column(layout::CLOCK).as_primitive::<UInt8Type>().values();
+        let mut masks = Masks::new(granted, numbers(columns, layout::RECEIVED), clocks);
         let mut tally = Tally::default();
 
         let contributor = &plan.contributor;
@@ -343,7 +350,7 @@ impl Gate {
         let micros = micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC");
 
         let (fields, nulled) = plan.apply(columns, &mut masks, keys);
-        tally.note(Note::Nulled, nulled);
+        nulled.note(&self.package, &mut tally);
         let mut stored: Vec<ArrayRef> = vec![
             Arc::new(days),
             Arc::new(micros),
@@ -404,6 +411,8 @@ fn clock_unknown(columns: &RecordBatch) -> u64 {
     clocks.iter().filter(received).count() as u64
 }
 
+#[cfg(test)]
+mod left_out;
 #[cfg(test)]
 mod linkability;
 #[cfg(test)]

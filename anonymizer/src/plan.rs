@@ -3,14 +3,16 @@
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
-use schemas::model::{ContributorSource, Family, Kind, Source};
+use schemas::model::{Category, ContributorSource, Family, Kind, Source};
 use schemas::{Millis, Package, PurposeSet};
 
 use crate::error::Error;
 use crate::layout::Layout;
+use crate::nulled::Nulled;
 use crate::operators::column::{Input, Operator, cuts};
 use crate::operators::url::Cut;
 use crate::pseudonym::RowKeys;
+use crate::raw::is_location_off;
 
 /// What gate 1 does with the events of one family.
 pub(crate) struct Plan {
@@ -39,6 +41,8 @@ pub(crate) struct FieldPlan {
     pub(crate) raw: usize,
     pub(crate) purposes: PurposeSet,
     pub(crate) expires: Option<Millis>,
+    /// Whether it is about location.
+    pub(crate) location: bool,
     pub(crate) operator: Operator,
 }
 
@@ -51,7 +55,8 @@ impl Plan {
             let (raw, kind) = source_of(family, &layout, index)?;
             let operator = Operator::of(&family.name, field, kind)?;
             let (purposes, expires) = (field.purposes, field.expires);
-            fields.push(FieldPlan { index, raw, purposes, expires, operator });
+            let location = field.category == Category::Location;
+            fields.push(FieldPlan { index, raw, purposes, expires, location, operator });
         }
         let contributor = match family.contributor.source {
             ContributorSource::Visit => {
@@ -80,22 +85,30 @@ impl Plan {
         fields.map(|field| field.index).chain(self.contributor.field)
     }
 
-    /// Makes every stored field's column; counts the values that no purpose allowed.
+    /// Makes every stored field's column; counts the values that no purpose allowed, or that tell where it was although
+    /// location is off.
     pub(crate) fn apply(
         &self,
         raw: &RecordBatch,
         masks: &mut Masks<'_>,
         keys: &RowKeys,
-    ) -> (Vec<ArrayRef>, u64) {
-        let mut nulled = 0;
+    ) -> (Vec<ArrayRef>, Nulled) {
+        let mut nulled = Nulled::default();
         // One URL gives several fields: it is cut once.
         let mut cut: Vec<(usize, Vec<Option<Cut<'_>>>)> = Vec::new();
         let mut columns = Vec::with_capacity(self.fields.len());
         for field in &self.fields {
             let column = raw.column(field.raw);
-            let allowed = masks.of(field.purposes, field.expires);
+            let mut allowed = masks.of(field.purposes, field.expires);
             if let Some(allowed) = &allowed {
-                nulled += forbidden(column, allowed);
+                nulled.fallen(field.purposes, forbidden(column, allowed));
+            }
+            if field.location
+                && let Some(on) = masks.location()
+            {
+                let both = allowed.map_or_else(|| on.clone(), |allowed| &allowed & &on);
+                nulled.location(forbidden(column, &on));
+                allowed = Some(both);
             }
             if field.operator.cuts() && cut.iter().all(|(raw, _)| *raw != field.raw) {
                 cut.push((field.raw, cuts(column)));
@@ -144,12 +157,20 @@ fn forbidden(column: &ArrayRef, allowed: &BooleanBuffer) -> u64 {
 pub(crate) struct Masks<'a> {
     granted: &'a [u32],
     received: &'a [i64],
+    clocks: &'a [u8],
     known: Vec<(PurposeSet, Option<Millis>, Option<BooleanBuffer>)>,
 }
 
 impl<'a> Masks<'a> {
-    pub(crate) fn new(granted: &'a [u32], received: &'a [i64]) -> Self {
-        Self { granted, received, known: Vec::new() }
+    pub(crate) fn new(granted: &'a [u32], received: &'a [i64], clocks: &'a [u8]) -> Self {
+        Self { granted, received, clocks, known: Vec::new() }
+    }
+
+    /// The rows that do not say that location is off; none if no row says so.
+    fn location(&self) -> Option<BooleanBuffer> {
+        let is_off = self.clocks.iter().any(|clock| is_location_off(*clock));
+        let on = |row: usize| !is_location_off(self.clocks[row]);
+        is_off.then(|| BooleanBuffer::collect_bool(self.clocks.len(), on))
     }
 
     /// The rows for which a field of these purposes stands; none if it does for all.

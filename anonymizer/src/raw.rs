@@ -7,12 +7,13 @@ use arrow::array::{
     StringBuilder, UInt8Builder, UInt16Builder, UInt32Builder, UInt64Builder,
 };
 use arrow::datatypes::DataType;
-use schemas::model::{ContributorSource, Field, Source};
+use schemas::model::{Category, ContributorSource, Field, Source};
 use schemas::time::epoch_of;
-use schemas::{Digest, Millis, Package, PurposeSet};
+use schemas::{Digest, Millis, Package, PurposeSet, Tally};
 
 use crate::connection::Resolved;
 use crate::layout::{FromConnection, Layout};
+use crate::nulled::Nulled;
 
 /// One value of an event, already validated against its field's declared kind.
 ///
@@ -48,6 +49,14 @@ pub enum ClockSource {
 /// Set in the code of the clock where the event's session began in the key epoch before its own.
 const EARLIER_EPOCH: u8 = 0x80;
 
+/// Set in the code of the clock where the event says that location is off.
+const LOCATION_OFF: u8 = 0x40;
+
+/// Whether an event says that location is off.
+pub(crate) fn is_location_off(code: u8) -> bool {
+    code & LOCATION_OFF != 0
+}
+
 /// How many epochs before its own an event's session began: none or one.
 pub(crate) fn epochs_back(code: u8) -> i32 {
     i32::from(code & EARLIER_EPOCH != 0)
@@ -73,7 +82,7 @@ impl ClockSource {
     }
 
     pub(crate) fn of_code(code: u8) -> Self {
-        match code & !EARLIER_EPOCH {
+        match code & !(EARLIER_EPOCH | LOCATION_OFF) {
             0 => Self::Device,
             1 => Self::Uptime,
             _ => Self::Received,
@@ -106,8 +115,10 @@ pub struct RawEvent<'a> {
     pub boot: Option<u64>,
     /// Its number within the boot, if given.
     pub seq: Option<u64>,
-    /// The purposes that stand for it; see [`crate::granted`].
+    /// The purposes that stand for it; see [`crate::Statement::resolve`].
     pub granted: PurposeSet,
+    /// Whether it says that location is off: then nothing is taken that is about location, of it or of its connection.
+    pub location_off: bool,
 }
 
 /// Events as they were received, a row each: the declared fields, and what is left of the connection.
@@ -157,8 +168,8 @@ pub struct RawBatch {
     pub(crate) family: usize,
     pub(crate) digest: Digest,
     pub(crate) columns: RecordBatch,
-    /// Fields nulled while appending, because all of their purposes fell.
-    pub(crate) nulled: u64,
+    /// Values left out while appending.
+    pub(crate) nulled: Nulled,
     /// Rows of visits that the suppression list knows by what they came over.
     pub(crate) suppressed: Vec<usize>,
 }
@@ -174,6 +185,14 @@ impl RawBatch {
     #[must_use]
     pub fn family(&self) -> usize {
         self.family
+    }
+
+    /// What was left out of it while appending, and why.
+    #[must_use]
+    pub fn left_out(&self, package: &Package) -> Tally {
+        let mut tally = Tally::default();
+        self.nulled.note(package, &mut tally);
+        tally
     }
 }
 
@@ -201,7 +220,7 @@ pub struct RawBuilder {
     rows: usize,
     texts: usize,
     row_bytes: usize,
-    nulled: u64,
+    nulled: Nulled,
     suppressed: Vec<usize>,
 }
 
@@ -211,6 +230,8 @@ struct Slot {
     purposes: PurposeSet,
     expires: Option<Millis>,
     from: Option<FromConnection>,
+    /// Whether it is about location.
+    location: bool,
 }
 
 enum Column {
@@ -239,7 +260,8 @@ impl Slot {
             }
             Source::Body | Source::Field(_) => None,
         };
-        Self { column, purposes: field.purposes, expires: field.expires, from }
+        let location = field.category == Category::Location;
+        Self { column, purposes: field.purposes, expires: field.expires, from, location }
     }
 }
 
@@ -297,7 +319,11 @@ impl RawBuilder {
     #[must_use]
     pub fn new(package: &Arc<Package>, family: usize) -> Self {
         let declared = &package.families[family];
-        let slots: Vec<Slot> = declared.fields.iter().map(Slot::of).collect();
+        let mut slots: Vec<Slot> = declared.fields.iter().map(Slot::of).collect();
+        if let Some(flag) = declared.flags.location {
+            // It says whether, not where.
+            slots[flag].location = false;
+        }
         let (visit, contributor) = match declared.contributor.source {
             ContributorSource::Visit => (Some(declared.purposes), None),
             ContributorSource::Field(index) => (None, Some(index)),
@@ -325,14 +351,14 @@ impl RawBuilder {
             rows: 0,
             texts: 0,
             row_bytes,
-            nulled: 0,
+            nulled: Nulled::default(),
             suppressed: Vec::new(),
         }
     }
 
     /// Adds one event and what is left of its connection.
     ///
-    /// A field none of whose purposes stands is left out, and counted; only the contributor's own value is
+    /// A field none of whose purposes stands is left out, and counted, and so is one about location where that is off; only the contributor's own value is
     /// still taken where it is the sole key by which a second copy of the event can be known.
     pub fn append(&mut self, event: &RawEvent<'_>, resolved: &Resolved) {
         let listed = resolved.listed(self.family);
@@ -347,17 +373,25 @@ impl RawBuilder {
             let expired = slot.expires.is_some_and(|end| event.received >= end);
             let stands = granted.meets(slot.purposes);
             let contributor = self.contributor == Some(index);
-            let value = if !expired && (stands || (contributor && key_needs_contributor)) {
+            let hidden = event.location_off && slot.location;
+            let value = if !expired && !hidden && (stands || (contributor && key_needs_contributor))
+            {
                 value
             } else {
-                self.nulled += u64::from(!expired && !contributor && value != Value::Null);
+                let count = u64::from(!expired && !contributor && value != Value::Null);
+                if hidden {
+                    self.nulled.location(count);
+                } else {
+                    self.nulled.fallen(slot.purposes, count);
+                }
                 Value::Null
             };
             self.texts += slot.column.append(value);
         }
         self.time.append_value(event.time.0);
         let earlier = if self.began_earlier(event) { EARLIER_EPOCH } else { 0 };
-        self.clock.append_value(event.clock.code() | earlier);
+        let location = if event.location_off { LOCATION_OFF } else { 0 };
+        self.clock.append_value(event.clock.code() | earlier | location);
         self.received.append_value(event.received.0);
         self.id.append_option(event.id);
         self.texts += event.id.map_or(0, str::len);

@@ -230,7 +230,7 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// Rows, in Arrow's IPC form.
+    /// Rows, in Arrow's IPC form. `nulled` is of frames of earlier builds; the header has it now.
     pub(crate) fn of(batch: &RecordBatch, nulled: u64) -> Result<Self, Error> {
         let large = batch.get_array_memory_size() >= COMPRESS_FROM_BYTES;
         let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)

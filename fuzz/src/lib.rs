@@ -7,7 +7,7 @@
 mod fixture;
 mod targets;
 
-use targets::{body, compressed, files, frame, gate, head, query, record};
+use targets::{body, compressed, files, frame, gate, head, query, record, tcf};
 
 /// A word that stands in seeds and dictionaries and nowhere else: no error may repeat it.
 pub const CANARY: &str = "9Qz7Canary";
@@ -39,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "registry", run: files::registry },
     Target { name: "mmdb", run: files::mmdb },
     Target { name: "query", run: query::run },
+    Target { name: "tcf", run: tcf::run },
 ];
 
 /// The target of that name.

@@ -8,3 +8,4 @@ pub(crate) mod gate;
 pub(crate) mod head;
 pub(crate) mod query;
 pub(crate) mod record;
+pub(crate) mod tcf;

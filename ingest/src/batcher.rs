@@ -18,6 +18,8 @@ use transport::{Log, Partition};
 
 use crate::budget::Reservation;
 use crate::partition::Partitioner;
+use crate::report;
+use crate::stats::Stats;
 
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,7 @@ struct Inner {
     generations: AtomicUsize,
     flights: Mutex<JoinSet<()>>,
     failures: AtomicUsize,
+    stats: Arc<Stats>,
 }
 
 /// One family and partition.
@@ -89,12 +92,13 @@ struct Flight {
 }
 
 impl Batcher {
-    /// A batcher on the current runtime.
+    /// A batcher on the current runtime; what it leaves out of frames is told to `stats`.
     pub(crate) fn new(
         package: Arc<Package>,
         gate: Arc<Gate>,
         log: Arc<dyn Log>,
         pace: Pace,
+        stats: Arc<Stats>,
     ) -> Self {
         let partitions = usize::from(log.partitions());
         let families = (0..package.families.len()).map(Some).chain([None]);
@@ -118,6 +122,7 @@ impl Batcher {
             generations: AtomicUsize::new(0),
             flights: Mutex::new(JoinSet::new()),
             failures: AtomicUsize::new(0),
+            stats,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -276,6 +281,11 @@ impl Inner {
         let Flight { family, partition, batch, open } = flight;
         let Open { received, tally, fate, held, .. } = open;
         let gate = Arc::clone(&self.gate);
+        if let Some(batch) = &batch {
+            let left_out = batch.left_out(&self.package);
+            report::notes(&self.package.families[batch.family()].name, &left_out);
+            self.stats.note(batch.family(), &left_out);
+        }
         tracing::trace!(target: "quorate::moment", "door seal");
         let seal = move || match batch {
             Some(batch) => gate.seal(batch, tally),

@@ -35,7 +35,9 @@ pub(crate) fn check<'v>(
         return Checked::Value(Value::Null);
     }
     let result = match &field.kind {
-        Kind::Enum { otherwise, .. } => return member(listed, *otherwise, cells.text(cell)),
+        Kind::Enum { otherwise, .. } => {
+            return member(listed, *otherwise, refused, cells.text(cell));
+        }
         Kind::String { bytes_max, pattern } => {
             text(cells, cell, refused, *bytes_max).and_then(|text| {
                 if text.is_empty() && matches!(field.transform, Transform::Pseudonym) {
@@ -55,10 +57,13 @@ pub(crate) fn check<'v>(
             }
             if is_url(text) { Ok(Value::Text(text)) } else { Err(Reason::WrongForm) }
         }),
-        Kind::Version => cells
-            .text(cell)
-            .ok_or(Reason::WrongType)
-            .and_then(|text| version(text).map(Value::Text).ok_or(Reason::WrongForm)),
+        Kind::Version => cells.text(cell).ok_or(Reason::WrongType).and_then(|text| {
+            let otherwise = || {
+                let is_refused = content::is_refused(text, refused);
+                if is_refused { Reason::RefusedContent } else { Reason::WrongForm }
+            };
+            version(text).map(Value::Text).ok_or_else(otherwise)
+        }),
         Kind::Integer { min, max } => integer(cell, *min, *max).map(Value::Integer),
         Kind::Duration { unit_ms, min, max } => {
             integer(cell, *min, *max).map(|units| Value::Integer(units.saturating_mul(*unit_ms)))
@@ -79,12 +84,18 @@ pub(crate) fn check<'v>(
     result.map_or_else(Checked::Refused, Checked::Value)
 }
 
-fn member<'v>(listed: Option<&Listed>, otherwise: Option<u16>, text: Option<&str>) -> Checked<'v> {
+fn member<'v>(
+    listed: Option<&Listed>,
+    otherwise: Option<u16>,
+    refused: &[Content],
+    text: Option<&str>,
+) -> Checked<'v> {
     let Some(text) = text else {
         return Checked::Refused(Reason::WrongType);
     };
     match (listed.and_then(|listed| listed.get(text)), otherwise) {
         (Some(&index), _) => Checked::Value(Value::Index(index)),
+        (None, _) if content::is_refused(text, refused) => Checked::Refused(Reason::RefusedContent),
         (None, Some(otherwise)) => Checked::Otherwise(otherwise),
         (None, None) => Checked::Refused(Reason::NotListed),
     }

@@ -13,7 +13,7 @@ mod tests;
 
 use crate::plan::{Plan, Reserved, Word};
 
-pub(crate) use cells::{Cell, Cells, Entry, EventCells, Fault, Person};
+pub(crate) use cells::{Cell, Cells, Entry, EventCells, Fault, Person, RefusedNames};
 use parse::{Document, DocumentSeed, Fail, NESTING_MAX, State, Top, Trouble, whole};
 
 /// How much of one body is read.
@@ -107,6 +107,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) entries: Vec<Entry<'a>>,
     /// Names there that no family declares.
     pub(crate) undeclared: u32,
+    /// Those of them that say that they hold something refused.
+    pub(crate) refused: RefusedNames,
     /// The site that the body says it comes from.
     pub(crate) site: Option<Cell<'a>>,
     /// The device's start count when it sent this.
@@ -268,6 +270,7 @@ fn finish<'a>(mut state: State<'_, 'a>, document: Document<'a>) -> Result<Decode
 fn single<'a>(state: &mut State<'_, 'a>, top: Top<'a>) -> Shared<'a> {
     let start = state.cells.entries.len();
     state.cells.entries.extend(top.entries);
+    top.refused.each().for_each(|(category, names)| state.cells.refuse(start, category, names));
     let undeclared = top.undeclared + u32::from(top.common.is_some());
     let event = state.taken(start, undeclared);
     state.cells.events.push(event);
@@ -275,7 +278,8 @@ fn single<'a>(state: &mut State<'_, 'a>, top: Top<'a>) -> Shared<'a> {
 }
 
 fn envelope<'a>(plan: &Plan, cells: &Cells<'a>, top: Top<'a>) -> Result<Shared<'a>, BodyError> {
-    let mut shared = Shared { undeclared: top.undeclared, site: top.site, ..Shared::default() };
+    let Top { undeclared, refused, site, .. } = top;
+    let mut shared = Shared { undeclared, refused, site, ..Shared::default() };
     let mut entries = Vec::new();
     if let Some(common) = top.common {
         if common.fault.is_some() {
@@ -286,6 +290,10 @@ fn envelope<'a>(plan: &Plan, cells: &Cells<'a>, top: Top<'a>) -> Result<Shared<'
     }
     entries.extend(top.entries);
     for entry in entries {
+        if let Some((category, names)) = entry.refused() {
+            shared.refused.add(category, names);
+            continue;
+        }
         if shared.entries.iter().any(|earlier| earlier.word == entry.word) {
             return Err(BodyError::Twice { name: plan.name(entry.word).to_owned() });
         }
@@ -297,7 +305,7 @@ fn envelope<'a>(plan: &Plan, cells: &Cells<'a>, top: Top<'a>) -> Result<Shared<'
                 shared.boot = count(entry.cell, "boot")?;
                 shared.entries.push(entry);
             }
-            Word::Reserved(_) | Word::Declared(_) => shared.entries.push(entry),
+            Word::Reserved(_) | Word::Declared(_) | Word::Refused(_) => shared.entries.push(entry),
         }
     }
     Ok(shared)

@@ -60,7 +60,7 @@ pub(crate) struct Door {
     pub(crate) events: Limiter<String>,
     /// Requests without a key by network.
     pub(crate) addresses: Limiter<Option<IpAddr>>,
-    pub(crate) stats: Stats,
+    pub(crate) stats: Arc<Stats>,
     pub(crate) clock: Clock,
     /// Why no events are taken now.
     pub(crate) suspended: Suspensions,

@@ -3,15 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use anonymizer::{Connection, Fate, Gate, RawEvent, Resolved, Resolver, Signals};
+use anonymizer::{
+    Connection, Fate, Gate, PurposeFate, RawEvent, Resolved, Resolver, Signals, Statement,
+};
 use schemas::access::SourceKind;
 use schemas::{Millis, Package};
 
 use crate::collect::{is_over, resolve};
 use crate::decode::{Decoded, Limits, decode};
 use crate::error::Error;
-use crate::plan::Plan;
-use crate::rows::{Change, Received, Refusal, Rows, Sending, assemble, clock_in_words, people};
+use crate::plan::{Plan, Word};
+use crate::rows::{
+    Change, Received, Refusal, Rows, Sending, assemble, clock_in_words, decided_by, hear, people,
+};
 
 /// Who is taken for the sender.
 #[derive(Clone, Debug)]
@@ -31,7 +35,11 @@ pub struct Explained {
     pub outcome: Outcome,
     /// What would become of each declared field, and why; none if the event is refused.
     pub fates: Vec<Fate>,
-    /// Names that nobody declared. Whoever tries an event has it before them; elsewhere they are only counted.
+    /// Which purposes would stand, and what took the others; none if the event is refused.
+    pub purposes: Vec<PurposeFate>,
+    /// Names that nobody declared and that say that they hold something the package refuses, with its category.
+    pub refused: Vec<(String, &'static str)>,
+    /// Other names that nobody declared. Whoever tries an event has it before them; elsewhere they are only counted.
     pub undeclared: Vec<String>,
     /// Values that would be kept as another one.
     pub changed: Vec<Change>,
@@ -127,8 +135,19 @@ pub(crate) struct Trial<'t> {
     pub(crate) persons: Vec<Resolved>,
     pub(crate) package: &'t Package,
     pub(crate) now: Millis,
-    pub(crate) seen: Option<(Outcome, Result<Vec<Fate>, anonymizer::Error>)>,
+    pub(crate) seen: Option<Seen>,
 }
+
+/// An event that would be accepted.
+pub(crate) struct Seen {
+    outcome: Outcome,
+    fates: Result<Vec<Fate>, anonymizer::Error>,
+    /// The time against which grants are held; none where nothing would be stored.
+    decided_by: Option<Millis>,
+}
+
+/// A name that nobody declared, and the refused category of which it says to be.
+pub(crate) type Undeclared = (String, Option<&'static str>);
 
 impl Trial<'_> {
     /// Checks the one event of `decoded` and tells what would become of it; `undeclared` are names that nobody declared.
@@ -137,15 +156,24 @@ impl Trial<'_> {
         plan: &Plan,
         decoded: &Decoded<'_>,
         sending: &Sending<'_>,
-        undeclared: Vec<String>,
+        undeclared: Vec<Undeclared>,
     ) -> Result<Explained, Error> {
         let report = assemble(plan, decoded, sending, &mut self);
-        let (outcome, fates) = match (self.seen, report.refused.into_iter().next()) {
-            (Some((outcome, fates)), _) => (outcome, fates?),
-            (None, Some(refusal)) => (Outcome::Refused(refusal), Vec::new()),
+        let (outcome, fates, time) = match (self.seen, report.refused.into_iter().next()) {
+            (Some(Seen { outcome, fates, decided_by }), _) => (outcome, fates?, decided_by),
+            (None, Some(refusal)) => (Outcome::Refused(refusal), Vec::new(), None),
             (None, None) => return Err(crate::BodyError::NoEvent.into()),
         };
-        Ok(Explained { outcome, fates, undeclared, changed: report.changed })
+        let purposes = time.map(|time| purposes(plan, decoded, sending, time)).unwrap_or_default();
+        let (mut others, mut refused) = (Vec::new(), Vec::new());
+        for (name, category) in undeclared {
+            match category {
+                Some(category) => refused.push((name, category)),
+                None => others.push(name),
+            }
+        }
+        let undeclared = others;
+        Ok(Explained { outcome, fates, purposes, refused, undeclared, changed: report.changed })
     }
 }
 
@@ -155,17 +183,36 @@ impl Rows for Trial<'_> {
         let declared = &self.package.families[family];
         let (name, received) = (declared.name.clone(), event.received);
         if is_over(declared, received, self.now) {
-            self.seen = Some((Outcome::Expired { family: name, received }, Ok(Vec::new())));
+            let outcome = Outcome::Expired { family: name, received };
+            self.seen = Some(Seen { outcome, fates: Ok(Vec::new()), decided_by: None });
             return;
         }
         let clock = clock_in_words(event.clock);
         let outcome = Outcome::Accepted { family: name, time: event.time, clock };
-        self.seen = Some((outcome, self.gate.explain(family, event, resolved)));
+        let fates = self.gate.explain(family, event, resolved);
+        let decided_by = Some(decided_by(event.clock, event.said, event.time));
+        self.seen = Some(Seen { outcome, fates, decided_by });
+    }
+}
+
+/// What became of each purpose for the one event of `decoded`, and which signal or word decided that.
+fn purposes(
+    plan: &Plan,
+    decoded: &Decoded<'_>,
+    sending: &Sending<'_>,
+    time: Millis,
+) -> Vec<PurposeFate> {
+    let mut statement = Statement::default();
+    let Some(event) = decoded.cells.events.first() else { return Vec::new() };
+    let entries = &decoded.cells.entries[event.entries.clone()];
+    match hear(&mut statement, decoded, entries, sending) {
+        Ok(()) => statement.explain(plan.package(), time),
+        Err(_) => Vec::new(),
     }
 }
 
 /// Names at the top of the event that its family does not declare.
-fn undeclared(plan: &Plan, decoded: &Decoded<'_>, body: &[u8]) -> Vec<String> {
+fn undeclared(plan: &Plan, decoded: &Decoded<'_>, body: &[u8]) -> Vec<Undeclared> {
     let Ok(serde_json::Value::Object(event)) = serde_json::from_slice(body) else {
         return Vec::new();
     };
@@ -179,12 +226,20 @@ fn undeclared(plan: &Plan, decoded: &Decoded<'_>, body: &[u8]) -> Vec<String> {
     let named = decoded.family_name();
     let family = named.and_then(|name| plan.family(name)).map(|family| plan.of(family));
     let is_known = |name: &str| match plan.word(name) {
-        Some(crate::plan::Word::Reserved(_)) => true,
-        Some(crate::plan::Word::Declared(word)) => family.is_none_or(|(_, lookups)| {
+        Some(Word::Reserved(_)) => true,
+        Some(Word::Declared(word)) => family.is_none_or(|(_, lookups)| {
             lookups.slots.get(usize::from(word)).is_some_and(Option::is_some)
         }),
-        None => false,
+        Some(Word::Refused(_)) | None => false,
     };
     let names = parts.into_iter().flatten().flat_map(|part| part.keys());
-    names.filter(|name| !is_known(name)).cloned().collect()
+    let names = names.filter(|name| !is_known(name));
+    names.map(|name| (name.clone(), category(plan, name))).collect()
+}
+
+/// The refused category of which an undeclared name says to be.
+pub(crate) fn category(plan: &Plan, name: &str) -> Option<&'static str> {
+    let refused = plan.word(name).is_none().then(|| plan.refused(name)).flatten()?;
+    let Word::Refused(index) = refused else { return None };
+    Some(plan.category(index))
 }

@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use axum::routing::get;
 use bytes::Bytes;
-use schemas::Package;
 use schemas::notice::{Notice, content_security_policy};
+use schemas::{Package, gpc};
 
 use crate::door;
 
@@ -17,11 +17,15 @@ const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy")
 /// Routes to them, and the answer to whoever asks for anything else.
 pub(crate) fn routes(package: &Package) -> Router {
     let notice = Bytes::from(Notice::of(package).html());
-    Router::new()
-        .route("/quorate.js", get(script))
-        .route("/privacy", get(privacy))
-        .fallback(door::elsewhere)
-        .with_state(notice)
+    let routes = Router::new().route("/quorate.js", get(script)).route("/privacy", get(privacy));
+    let routes = match gpc::support(package) {
+        Some(support) => {
+            let support = Bytes::from(support);
+            routes.route(gpc::PATH, get(move || std::future::ready(well_known(support.clone()))))
+        }
+        None => routes,
+    };
+    routes.fallback(door::elsewhere).with_state(notice)
 }
 
 /// The tracker, for pages of any origin: also such that ask for it with CORS, to hold it against a hash.
@@ -33,6 +37,21 @@ async fn script(headers: HeaderMap) -> Response<Body> {
             (header::CACHE_CONTROL, "public, max-age=3600"),
             (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
             (CORP, "cross-origin"),
+        ],
+    );
+    response
+}
+
+/// That Global Privacy Control is heeded, for browsers and their extensions.
+fn well_known(support: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::from(support));
+    set(
+        response.headers_mut(),
+        [
+            (header::CONTENT_TYPE, "application/json"),
+            (header::CACHE_CONTROL, "public, max-age=300"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         ],
     );
     response

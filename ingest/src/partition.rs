@@ -88,6 +88,7 @@ mod tests {
             boot: Some(1),
             seq,
             granted: PurposeSet::default(),
+            location_off: false,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use schemas::model::Category;
 use schemas::{Family, Field, Package};
 
 /// Names that an event may carry beside the declared fields of its family.
@@ -30,9 +31,9 @@ pub(crate) enum Reserved {
     SessionStart,
     /// When it was received first; believed in an import alone.
     Received,
-    /// Purpose to `true`, `false` or `{granted, version}`.
+    /// Purpose to `true`, `false` or `{granted, version, at}`.
     Consent,
-    /// `{gpc, dnt}`: signals that came on another way than in headers.
+    /// `{gpc, dnt, tcf, google}`: signals that came on another way than in headers.
     Signals,
     /// `{address, user_agent, language}` of the person for whom a server speaks.
     EndUser,
@@ -82,6 +83,8 @@ pub(crate) enum Word {
     Reserved(Reserved),
     /// Declared by at least one family; index into [`FamilyPlan::slots`].
     Declared(u16),
+    /// Declared by none, and by itself says that it holds what the package refuses: index into its refused categories.
+    Refused(u8),
 }
 
 /// A policy package as decoding sees it.
@@ -148,9 +151,23 @@ impl Plan {
         self.words.get(name).copied()
     }
 
+    /// What an undeclared name says by itself, if the package refuses that.
+    pub(crate) fn refused(&self, name: &str) -> Option<Word> {
+        let categories = &self.package.refused.categories;
+        let category = (!categories.is_empty()).then(|| Category::of_name(name)).flatten()?;
+        let index = categories.iter().position(|refused| *refused == category)?;
+        u8::try_from(index).ok().map(Word::Refused)
+    }
+
+    /// The refused category of that index, in the package's word.
+    pub(crate) fn category(&self, index: u8) -> &'static str {
+        let category = self.package.refused.categories.get(usize::from(index));
+        category.map_or("", |category| category.name())
+    }
+
     /// How many names mean something.
     pub(crate) fn words(&self) -> usize {
-        self.words.len()
+        self.words.len() + self.package.refused.categories.len()
     }
 
     /// The name that `word` stands for.
@@ -158,6 +175,7 @@ impl Plan {
         match word {
             Word::Reserved(word) => word.name(),
             Word::Declared(word) => self.declared.get(usize::from(word)).map_or("", |name| name),
+            Word::Refused(index) => self.category(index),
         }
     }
 

@@ -109,7 +109,15 @@ impl<'s, 'p, 'a> Page<'s, 'p, 'a> {
     fn field(&mut self, name: &str, cell: Cell<'a>) {
         match declared(self.state.plan, name) {
             Some(word) => self.push(word, cell),
-            None => self.undeclared += 1,
+            None => self.undeclared(name),
+        }
+    }
+
+    /// Counts a name that means nothing here.
+    fn undeclared(&mut self, name: &str) {
+        self.undeclared += 1;
+        if let Some(Word::Refused(category)) = self.state.plan.refused(name) {
+            self.state.cells.refuse(self.start, category, 1);
         }
     }
 

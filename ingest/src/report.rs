@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use metrics::{counter, gauge};
-use schemas::{Note, Package};
+use schemas::{Note, Package, Tally};
 
 use crate::respond::Problem;
 use crate::rows::Report;
@@ -39,6 +39,25 @@ pub(crate) fn events(source: &str, package: &Package, report: &Report) {
         }
         if let Some(&count) = tally.notes.get(&Note::Undeclared) {
             counter!("quorate_undeclared_total", &labels).increment(count);
+        }
+        notes(family(index), tally);
+    }
+}
+
+/// Counts what was noted of a family's events: signals, grants that do not count, fields nulled and dropped.
+pub(crate) fn notes(family: &str, tally: &Tally) {
+    for (note, &count) in &tally.notes {
+        let labels = [("family", family.to_owned()), ("note", note.name().to_owned())];
+        counter!("quorate_notes_total", &labels).increment(count);
+    }
+    for (note, words) in &tally.named {
+        for (word, &count) in words {
+            let label = |name| [("family", family.to_owned()), (name, word.clone())];
+            if *note == Note::Nulled {
+                counter!("quorate_nulled_total", &label("purpose")).increment(count);
+            } else if *note == Note::RefusedName {
+                counter!("quorate_refused_names_total", &label("category")).increment(count);
+            }
         }
     }
 }

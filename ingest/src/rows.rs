@@ -17,6 +17,8 @@ use assembler::Assembler;
 
 mod assembler;
 
+pub(crate) use assembler::{decided_by, hear};
+
 /// Longest accepted event id, in bytes.
 const ID_BYTES_MAX: usize = 128;
 /// Most refusals, and most changes, that one answer lists.
@@ -182,5 +184,7 @@ pub(crate) fn clock_in_words(clock: ClockSource) -> &'static str {
     }
 }
 
+#[cfg(test)]
+mod consent_tests;
 #[cfg(test)]
 mod tests;

@@ -76,18 +76,19 @@ pub async fn serve(
     let connections = Connections::new(config.connections_max, idle, arriving);
     let (listener, addr) = listen(config.listen)?;
     let pace = Pace { linger: config.linger(), frame_bytes_max: config.frame_bytes_max };
+    let stats = Arc::new(Stats::default());
     let door = Arc::new(Door {
         plan: Plan::new(Arc::clone(&package)),
         resolver,
         registry: Arc::clone(&registry),
-        batcher: Batcher::new(package, gate, log, pace),
+        batcher: Batcher::new(package, gate, log, pace, Arc::clone(&stats)),
         connections: connections.clone(),
         budget: Budget::new(config.in_flight_bytes_max),
         workers: Arc::new(Semaphore::new(workers())),
         keys: Limiter::new(config.key_requests_per_s),
         events: Limiter::new(config.source_events_per_s),
         addresses: Limiter::new(config.address_requests_per_s),
-        stats: Stats::default(),
+        stats,
         clock,
         suspended: Suspensions::default(),
         config,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use schemas::access::SourceKind;
 use schemas::time::MINUTE_MS;
-use schemas::{Millis, Note, Package, Reason, Tally};
+use schemas::{Millis, Named, Note, Package, Reason, Tally};
 use serde::Serialize;
 
 use crate::auth::Principal;
@@ -51,6 +51,10 @@ pub struct FamilyStatus {
     pub refused: BTreeMap<Reason, u64>,
     /// Fields dropped because nobody declared them.
     pub undeclared: u64,
+    /// Everything that was noted on the way: signals, grants that do not count, fields nulled and dropped.
+    pub notes: BTreeMap<Note, u64>,
+    /// Of some notes, how much belongs to which declared word.
+    pub named: Named,
 }
 
 /// Counts of all sources and all families.
@@ -73,6 +77,8 @@ struct Counts {
     accepted: u64,
     refused: BTreeMap<Reason, u64>,
     undeclared: u64,
+    /// Notes alone: reasons are above.
+    noted: Tally,
     /// Accepted events of recent minutes: the minute since 1970, and its count.
     recent: [(i64, u64); MINUTES],
 }
@@ -97,6 +103,11 @@ impl Stats {
             family.add(accepted, tally, received);
             source.add(accepted, tally, received);
         }
+    }
+
+    /// Adds what was noted of a family while its events were put together.
+    pub(crate) fn note(&self, family: usize, tally: &Tally) {
+        self.lock().families.entry(family).or_default().noted.add(tally);
     }
 
     /// Adds what became of a body that does not tell who sent it: of no family, and of no source.
@@ -140,6 +151,10 @@ impl Counts {
         for (&reason, &count) in &tally.refused {
             *self.refused.entry(reason).or_default() += count;
         }
+        tally.notes.iter().for_each(|(note, count)| self.noted.note(*note, *count));
+        for (note, words) in &tally.named {
+            words.iter().for_each(|(word, count)| self.noted.name(*note, word, *count));
+        }
         if accepted > 0 {
             self.last = self.last.max(Some(received));
             let minute = received.0.div_euclid(MINUTE_MS);
@@ -182,6 +197,8 @@ impl Counts {
             recent: self.recent(now),
             refused: self.refused.clone(),
             undeclared: self.undeclared,
+            notes: self.noted.notes.clone(),
+            named: self.noted.named.clone(),
         }
     }
 }
@@ -261,6 +278,8 @@ mod tests {
                 recent: 14,
                 refused: BTreeMap::from([(Reason::OutOfRange, 2)]),
                 undeclared: 6,
+                notes: [(Note::Undeclared, 6)].into(),
+                named: Named::new(),
             }
         );
         assert_eq!(
@@ -272,6 +291,8 @@ mod tests {
                 recent: 0,
                 refused: BTreeMap::from([(Reason::Malformed, 1), (Reason::UnknownType, 2)]),
                 undeclared: 2,
+                notes: [(Note::Undeclared, 2)].into(),
+                named: Named::new(),
             })
         );
         let later = stats.families(&package, START.plus(17 * MINUTE_MS));

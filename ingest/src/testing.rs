@@ -10,7 +10,16 @@ use crate::auth::Principal;
 
 /// The package in `tests/package`.
 pub(crate) fn package() -> Arc<Package> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/package");
+    load("tests/package")
+}
+
+/// The package in `tests/consent`: purposes that ask for versions and times and heed consent managers, and flags.
+pub(crate) fn consent() -> Arc<Package> {
+    load("tests/consent")
+}
+
+fn load(folder: &str) -> Arc<Package> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     match Package::load(&folder) {
         Ok(package) => Arc::new(package),
         Err(diagnostics) => {

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use disclosure::period::next_to_close;
+use schemas::gpc;
 use schemas::notice::Notice;
 use schemas::time::Clock;
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,8 @@ struct Reader(String);
 
 /// `POST /v1/query` (a [`Request`]), `POST /v1/sql` (`{"sql": ".."}`), `GET /v1/statistics`, `GET /v1/live` and `GET
 /// /v1/policy`, each under a read token of the registry `readers`, whose file is read again when it changes. Without a
-/// token the page that asks them, at `/`, and the one for visitors, at `/privacy`.
+/// token the page that asks them, at `/`, the one for visitors, at `/privacy`, and that Global Privacy Control is heeded,
+/// where it is.
 pub fn router(
     statistics: Arc<Statistics>,
     running: Arc<dyn Running>,
@@ -74,6 +76,10 @@ pub fn router(
     clock: Clock,
 ) -> Router {
     let notice = Notice::of(&statistics.package);
+    let well_known = gpc::support(&statistics.package).map(|support| {
+        let answer = ([(CONTENT_TYPE, "application/json")], Bytes::from(support));
+        Router::new().route(gpc::PATH, get(move || std::future::ready(answer.clone())))
+    });
     let api = Arc::new(Api {
         privacy: Page::of(&notice),
         statistics,
@@ -95,6 +101,7 @@ pub fn router(
         .route("/v1/{*path}", any(unknown))
         .route("/privacy", get(privacy))
         .merge(dashboard::routes())
+        .merge(well_known.unwrap_or_default())
         .layer(map_response(protect))
         .with_state(api)
 }

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use schemas::Reason;
 use schemas::model::{Mechanism, Package};
 use schemas::time::Millis;
+use schemas::{Named, Note, Reason};
 use serde::Serialize;
 
 /// What this is called where a process says that others know it.
@@ -43,6 +43,10 @@ pub struct FamilyCounts {
     pub refused: BTreeMap<Reason, u64>,
     /// Fields dropped because nobody declared them.
     pub undeclared: u64,
+    /// Everything that was noted on the way.
+    pub notes: BTreeMap<Note, u64>,
+    /// Of some notes, how much belongs to which declared word.
+    pub named: Named,
 }
 
 /// The answer of `GET /v1/live`.
@@ -68,6 +72,9 @@ struct FamilyTold {
     /// A reason that is here had at least one.
     refused: BTreeMap<Reason, u64>,
     undeclared: u64,
+    /// Without what rounds down to nothing: that somebody objected for the first time is nobody's business.
+    notes: BTreeMap<Note, u64>,
+    named: Named,
 }
 
 /// What counts are rounded down to outside of statistics: the coarsest that one of the package's statistics declares.
@@ -82,6 +89,22 @@ pub(crate) fn rounding(package: &Package) -> u64 {
 /// `count` rounded down to a multiple of `to`.
 pub(crate) fn down(count: u64, to: u64) -> u64 {
     count - count % to
+}
+
+/// Notes, each count rounded down to a multiple of `to`.
+pub(crate) fn notes_down(notes: BTreeMap<Note, u64>, to: u64) -> BTreeMap<Note, u64> {
+    notes.into_iter().map(|(note, count)| (note, down(count, to))).collect()
+}
+
+/// Parts of notes, each count rounded down to a multiple of `to`.
+pub(crate) fn named_down(mut named: Named, to: u64) -> Named {
+    named.values_mut().flat_map(BTreeMap::values_mut).for_each(|count| *count = down(*count, to));
+    named
+}
+
+/// What is more than nothing.
+fn seen<K: Ord>(counts: BTreeMap<K, u64>) -> BTreeMap<K, u64> {
+    counts.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
 /// What readers are told of `live`, or that it is `elsewhere`.
@@ -103,7 +126,7 @@ pub(crate) fn tell(live: Live, elsewhere: bool, package: &Package) -> Told {
 
 impl FamilyCounts {
     fn told(self, rounding: u64) -> FamilyTold {
-        let Self { family, last: _, accepted, recent, refused, undeclared } = self;
+        let Self { family, last: _, accepted, recent, refused, undeclared, notes, named } = self;
         let count = |number| down(number, rounding);
         FamilyTold {
             family,
@@ -116,6 +139,12 @@ impl FamilyCounts {
                 .map(|(reason, number)| (reason, count(number)))
                 .collect(),
             undeclared: count(undeclared),
+            notes: seen(notes_down(notes, rounding)),
+            named: named_down(named, rounding)
+                .into_iter()
+                .map(|(note, words)| (note, seen(words)))
+                .filter(|(_, words)| !words.is_empty())
+                .collect(),
         }
     }
 }

@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use schemas::model::Package;
 use schemas::notice::Notice;
 use schemas::time::{HOUR_MS, Millis};
-use schemas::{Note, Reason};
+use schemas::{Named, Note, Reason};
 use serde::Serialize;
 
-use crate::live::{LIVE, down, rounding};
+use crate::live::{LIVE, down, named_down, notes_down, rounding};
 
 /// Keys of one use, counted from the key ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Outcomes {
     pub refused: BTreeMap<Reason, u64>,
     /// What was noted on the way.
     pub notes: BTreeMap<Note, u64>,
+    /// Of some notes, how much belongs to which declared word.
+    pub named: Named,
 }
 
 /// The answer of `GET /v1/policy`.
@@ -79,6 +81,8 @@ struct OutcomesTold {
     taken: u64,
     refused: BTreeMap<Reason, u64>,
     notes: BTreeMap<Note, u64>,
+    /// Fields nulled by purpose, refused names by category.
+    named: Named,
 }
 
 /// What readers are told of the package and its ledgers.
@@ -113,14 +117,15 @@ impl Keys {
 
 impl Outcomes {
     fn told(self, rounding: u64) -> OutcomesTold {
-        let Self { family, received, taken, refused, notes } = self;
+        let Self { family, received, taken, refused, notes, named } = self;
         let count = |number| down(number, rounding);
         OutcomesTold {
             family,
             received: count(received),
             taken: count(taken),
             refused: refused.into_iter().map(|(reason, number)| (reason, count(number))).collect(),
-            notes: notes.into_iter().map(|(note, number)| (note, count(number))).collect(),
+            notes: notes_down(notes, rounding),
+            named: named_down(named, rounding),
         }
     }
 }

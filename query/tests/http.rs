@@ -301,6 +301,15 @@ async fn under_v1_even_nothing_is_json() {
     }
 }
 
+/// For browsers and their extensions, which have no token.
+#[tokio::test]
+async fn who_heeds_global_privacy_control_says_so() {
+    let server = Server::start().await;
+    let answer = server.send("/.well-known/gpc.json", &[], None).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+    assert_eq!(answer.json()["gpc"], true);
+}
+
 /// What a service has counted whose devices have sent some, with one of a family at a time.
 fn counted() -> Known {
     let mut known = quiet();
@@ -309,6 +318,9 @@ fn counted() -> Known {
     devices.refused =
         [(Reason::WrongType, 7), (Reason::TooLong, 1), (Reason::OutOfRange, 0)].into();
     devices.last = Some(at("2024-05-18T05:59:59Z"));
+    devices.notes = [(Note::Nulled, 14), (Note::SignalGpc, 4)].into();
+    let words = [("improve".to_owned(), 12), ("website".to_owned(), 3)];
+    devices.named = [(Note::Nulled, words.into())].into();
     (web.accepted, web.recent) = (1, 1);
     let none = [(Reason::UnknownType, 3)].into();
     known.live.families.push(FamilyCounts { refused: none, ..FamilyCounts::default() });
@@ -325,10 +337,12 @@ async fn live_counts_are_rounded_down_and_times_truncated() {
         json!({"since": "2024-05-18T06:00:00.000Z", "last_event": "2024-05-18T05:00:00.000Z",
         "ingest": "http://in.example", "rounding": 5, "families": [
             {"family": "device_usage", "any": true, "accepted": 1230, "recent": 5,
-                "refused": {"wrong_type": 5, "too_long": 0}, "undeclared": 0},
-            {"family": "web", "any": true, "accepted": 0, "recent": 0, "refused": {}, "undeclared": 0},
+                "refused": {"wrong_type": 5, "too_long": 0}, "undeclared": 0,
+                "notes": {"nulled": 10}, "named": {"nulled": {"improve": 10}}},
+            {"family": "web", "any": true, "accepted": 0, "recent": 0, "refused": {}, "undeclared": 0,
+                "notes": {}, "named": {}},
             {"family": null, "any": true, "accepted": 0, "recent": 0,
-                "refused": {"unknown_type": 0}, "undeclared": 0},
+                "refused": {"unknown_type": 0}, "undeclared": 0, "notes": {}, "named": {}},
         ]})
     );
     let server = Server::start().await;
@@ -349,6 +363,9 @@ async fn one_event_more_is_not_told() {
     let devices = &mut more.live.families[0];
     (devices.accepted, devices.undeclared) = (1_230, 3);
     *devices.refused.get_mut(&Reason::WrongType).unwrap() += 1;
+    devices.notes = [(Note::Nulled, 13), (Note::SignalDnt, 1)].into();
+    devices.named =
+        [(Note::Nulled, [("improve".to_owned(), 14), ("website".to_owned(), 4)].into())].into();
     devices.last = Some(at("2024-05-18T05:00:00Z"));
     assert_eq!(told(more).await, told(counted()).await);
 }
@@ -376,6 +393,7 @@ fn recorded() -> Known {
             taken: 1_005,
             refused: [(Reason::WrongType, 4)].into(),
             notes: [(Note::Undeclared, 12)].into(),
+            named: [(Note::Nulled, [("improve".to_owned(), 7)].into())].into(),
         },
     ];
     known
@@ -409,9 +427,9 @@ async fn the_policy_is_the_notice_and_what_the_ledgers_count() {
     assert_eq!(
         told["outcomes"],
         json!([
-            {"family": null, "received": 0, "taken": 0, "refused": {"malformed": 0}, "notes": {}},
+            {"family": null, "received": 0, "taken": 0, "refused": {"malformed": 0}, "notes": {}, "named": {}},
             {"family": "device_usage", "received": 1005, "taken": 1005, "refused": {"wrong_type": 0},
-                "notes": {"undeclared": 10}},
+                "notes": {"undeclared": 10}, "named": {"nulled": {"improve": 5}}},
         ])
     );
 }

@@ -44,8 +44,10 @@ pub enum Reason {
     NotListed,
     /// A text that does not match the declared pattern or form (version, URL, timestamp).
     WrongForm,
-    /// Content of a kind that the package refuses (an image, a DICOM file).
+    /// Content of a kind that the package refuses (an image, a DICOM file, a run of base64).
     RefusedContent,
+    /// It says that it comes from a child: the family's flag for that is true.
+    UnderAge,
     /// A frame that this build or package cannot read.
     Unreadable,
 }
@@ -60,14 +62,34 @@ pub enum Note {
     ClockUnknown,
     /// Texts counted under a field's `otherwise`.
     Otherwise,
-    /// Fields nulled because all of their purposes fell.
+    /// Fields nulled because all of their purposes fell; also by purpose, a field under each of its own.
     Nulled,
     /// Events without a contributor, because consent or objection forbids one.
     WithoutContributor,
-    /// Requests that carried `Sec-GPC: 1`, counted in events.
+    /// Events that came with `Sec-GPC: 1`, in the head of their request or in themselves, where it counts as an objection.
     SignalGpc,
-    /// Requests that carried `DNT: 1`, counted in events.
+    /// Events that came with `DNT: 1`, likewise.
     SignalDnt,
+    /// Events that came with `Sec-GPC: 1` where the package says that it is ignored.
+    IgnoredGpc,
+    /// Events that came with `DNT: 1` where the package says that it is ignored.
+    IgnoredDnt,
+    /// Events that came with a TC string that was read, where a purpose depends on one.
+    SignalTcf,
+    /// Events that came with a state of Google's consent mode on which a purpose depends.
+    SignalGoogle,
+    /// Events that say themselves what was decided about a purpose.
+    StatedConsent,
+    /// Events with a TC string that cannot be read, where a purpose depends on one: taken for a refusal.
+    TcfUnreadable,
+    /// Grants that do not count: of another version of the text than the package names, or of none.
+    GrantOtherVersion,
+    /// Grants that do not count: too old, later than the event, or of no time where the package asks for one.
+    GrantOutOfTime,
+    /// Undeclared fields whose name says that they hold what the package refuses; by category.
+    RefusedName,
+    /// Fields nulled because the event says that location is off.
+    LocationOff,
     /// Acknowledged frames of the log that could not be read; how many events were in them, nobody knows.
     LostFrames,
     /// Stored rows removed because their contributor was erased.
@@ -109,11 +131,15 @@ names! {
         Empty = "empty", Malformed = "malformed", UnknownType = "unknown_type", NotPermitted = "not_permitted",
         MissingField = "missing_field", WrongType = "wrong_type", OutOfRange = "out_of_range",
         TooLong = "too_long", NotListed = "not_listed", WrongForm = "wrong_form",
-        RefusedContent = "refused_content", Unreadable = "unreadable",
+        RefusedContent = "refused_content", UnderAge = "under_age", Unreadable = "unreadable",
     }
     Note {
         Undeclared = "undeclared", ClockUnknown = "clock_unknown", Otherwise = "otherwise", Nulled = "nulled",
         WithoutContributor = "without_contributor", SignalGpc = "signal_gpc", SignalDnt = "signal_dnt",
+        IgnoredGpc = "ignored_gpc", IgnoredDnt = "ignored_dnt", SignalTcf = "signal_tcf",
+        SignalGoogle = "signal_google", StatedConsent = "stated_consent", TcfUnreadable = "tcf_unreadable",
+        GrantOtherVersion = "grant_other_version", GrantOutOfTime = "grant_out_of_time",
+        RefusedName = "refused_name", LocationOff = "location_off",
         LostFrames = "lost_frames",
         Erased = "erased", ReplayedRemoved = "replayed_removed", ReplayedAdded = "replayed_added",
         ReplayedChanged = "replayed_changed",
@@ -133,7 +159,14 @@ pub struct Tally {
     /// Notes, in the unit that each names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<Note, u64>,
+    /// Of some notes, how much of them belongs to which declared word: [`Note::Nulled`] by purpose,
+    /// [`Note::RefusedName`] by category.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub named: Named,
 }
+
+/// Counts of notes by declared word: names of purposes, words of categories; never what an event says.
+pub type Named = BTreeMap<Note, BTreeMap<String, u64>>;
 
 fn is_zero(count: &u64) -> bool {
     *count == 0
@@ -152,6 +185,18 @@ impl Tally {
         }
     }
 
+    /// Adds `count` of a note to the part of it that belongs to a declared word; its total is noted apart.
+    pub fn name(&mut self, note: Note, word: &str, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let words = self.named.entry(note).or_default();
+        match words.get_mut(word) {
+            Some(known) => *known += count,
+            None => drop(words.insert(word.to_owned(), count)),
+        }
+    }
+
     /// Adds another tally to this one.
     pub fn add(&mut self, other: &Self) {
         for (&reason, &count) in &other.refused {
@@ -160,6 +205,9 @@ impl Tally {
         self.suppressed += other.suppressed;
         for (&note, &count) in &other.notes {
             *self.notes.entry(note).or_default() += count;
+        }
+        for (&note, words) in &other.named {
+            words.iter().for_each(|(word, count)| self.name(note, word, *count));
         }
     }
 
@@ -178,6 +226,7 @@ impl Tally {
     /// Whether nothing was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.refused.is_empty() && self.suppressed == 0 && self.notes.is_empty()
+        let Self { refused, suppressed, notes, named } = self;
+        refused.is_empty() && *suppressed == 0 && notes.is_empty() && named.is_empty()
     }
 }

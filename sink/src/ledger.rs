@@ -49,7 +49,8 @@ enum Line {
 }
 
 /// The columns: `time` (the hour of the commit), `family`, `partition`, then one of `outcome` (with `reason` where it
-/// is `refused`; `received` is the sum of all), `note` or `manifest` (JSON), and `count`.
+/// is `refused`; `received` is the sum of all), `note` (with `reason` for the part of it that belongs to a declared word)
+/// or `manifest` (JSON), and `count`.
 fn schema() -> Schema {
     Schema::new(vec![
         Field::new("time", columns::timestamp(), false),
@@ -275,7 +276,7 @@ fn rows(sums: &Sums) -> Vec<OutcomeRow> {
     let rows = sums.iter().map(|((family, partition, counted), &count)| OutcomeRow {
         family: family.clone(),
         partition: *partition,
-        counted: *counted,
+        counted: counted.clone(),
         count,
     });
     rows.collect()
@@ -304,13 +305,13 @@ fn batch(lines: &[(Line, u64)]) -> Result<RecordBatch, SinkError> {
     };
     let count = |line: &Line| match line {
         Line::Count { family, partition, counted, .. } => {
-            Some((family.clone(), *partition, *counted))
+            Some((family.clone(), *partition, counted.clone()))
         }
         Line::Manifest { .. } => None,
     };
     let counts = lines.iter().map(|(line, _)| count(line)).collect::<Vec<_>>();
-    let text = |name: &dyn Fn(Counted) -> Option<&'static str>| -> ArrayRef {
-        let names = counts.iter().map(|line| name(line.as_ref()?.2));
+    let text = |name: &dyn for<'c> Fn(&'c Counted) -> Option<&'c str>| -> ArrayRef {
+        let names = counts.iter().map(|line| name(&line.as_ref()?.2));
         Arc::new(names.collect::<StringArray>())
     };
     let manifests = lines.iter().map(|(line, _)| match line {
@@ -330,14 +331,15 @@ fn batch(lines: &[(Line, u64)]) -> Result<RecordBatch, SinkError> {
             Counted::Received => Some("received"),
             Counted::Outcome(outcome) => Some(outcome.name()),
             Counted::Refused(_) => Some(Outcome::Refused.name()),
-            Counted::Note(_) => None,
+            Counted::Note(_) | Counted::Named(..) => None,
         }),
         text(&|counted| match counted {
             Counted::Refused(reason) => Some(reason.name()),
+            Counted::Named(_, word) => Some(word),
             Counted::Received | Counted::Outcome(_) | Counted::Note(_) => None,
         }),
         text(&|counted| match counted {
-            Counted::Note(note) => Some(note.name()),
+            Counted::Note(note) | Counted::Named(note, _) => Some(note.name()),
             Counted::Received | Counted::Outcome(_) | Counted::Refused(_) => None,
         }),
         Arc::new(Int64Array::from_iter_values(numbers)),
@@ -372,6 +374,9 @@ fn line(batch: &RecordBatch, row: usize) -> Option<(Line, u64)> {
     let partition = batch.column(2).as_primitive_opt::<Int32Type>()?.value(row);
     let counted = match (text(3), text(4), text(5)) {
         (None, None, Some(note)) => Counted::Note(named(Note::ALL, Note::name, note)?),
+        (None, Some(word), Some(note)) => {
+            Counted::Named(named(Note::ALL, Note::name, note)?, word.to_owned())
+        }
         (Some(_), Some(reason), None) => {
             Counted::Refused(named(Reason::ALL, Reason::name, reason)?)
         }

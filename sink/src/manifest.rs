@@ -81,11 +81,16 @@ impl Counts {
         for (&note, &number) in &self.tally.notes {
             count(Counted::Note(note), number);
         }
+        for (&note, words) in &self.tally.named {
+            for (word, &number) in words {
+                count(Counted::Named(note, word.clone()), number);
+            }
+        }
     }
 }
 
 /// What a number in the ledger counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counted {
     /// Events received: the sum of all outcomes.
     Received,
@@ -95,6 +100,8 @@ pub enum Counted {
     Refused(Reason),
     /// What was noted on the way; no outcome.
     Note(Note),
+    /// What of that note belongs to this word of the package: [`schemas::Named`].
+    Named(Note, String),
 }
 
 /// A line of the outcomes ledger, summed over commits.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use schemas::Note;
 use serde_json::Value;
 
 use crate::commands::{print, table};
@@ -108,7 +109,25 @@ fn render_outcomes(outcomes: &[Outcomes]) -> String {
         let counts = [of.received, of.stored, of.duplicate, of.refused, of.expired, of.suppressed];
         rows.push(std::iter::once(name).chain(counts.map(|count| count.to_string())).collect());
     }
-    table(&rows)
+    format!("{}{}", table(&rows), render_notes(outcomes))
+}
+
+/// A line a note and declared word: what signals, refusals and flags took, and by whose word.
+fn render_notes(outcomes: &[Outcomes]) -> String {
+    let mut rows = vec![["family", "noted", "of", "count"].map(str::to_owned).to_vec()];
+    for of in outcomes {
+        let name = of.family.as_deref().unwrap_or("(none)");
+        let mut row = |note: Note, word: &str, count: u64| {
+            let note = note.name().replace('_', " ");
+            rows.push(vec![name.to_owned(), note, word.to_owned(), count.to_string()]);
+        };
+        for (&note, &count) in &of.notes {
+            row(note, "", count);
+            let words = of.named.get(&note).into_iter().flatten();
+            words.for_each(|(word, &count)| row(note, word, count));
+        }
+    }
+    if rows.len() > 1 { format!("\n{}", table(&rows)) } else { String::new() }
 }
 
 /// A line a source; columns are named as the keys of the service's answer.
@@ -167,7 +186,13 @@ mod tests {
             free_bytes: Some(6),
             lost_frames: 0,
             holds: 3,
-            outcomes: vec![Outcomes { received: 91, suppressed: 91, ..Outcomes::default() }],
+            outcomes: vec![Outcomes {
+                received: 91,
+                suppressed: 91,
+                notes: [(Note::Nulled, 7), (Note::SignalGpc, 5)].into(),
+                named: [(Note::Nulled, [("website".to_owned(), 6)].into())].into(),
+                ..Outcomes::default()
+            }],
             closings: Vec::new(),
         };
         let text = render(&status);
@@ -176,6 +201,8 @@ mod tests {
             "(none)",
             "91",
             "out_of_range 1",
+            "signal gpc",
+            "website",
             "4 frames not committed",
             "none yet",
             "roles: ingest,worker; partitions read here: 3",

@@ -169,7 +169,7 @@ async fn topic(_: &str, _: usize, _: &Config) -> anyhow::Result<()> {
     anyhow::bail!("this binary was built without the feature `kafka`")
 }
 
-/// The outcome, then the fates as a table: field, what is kept, why.
+/// The outcome, then two tables: which purposes stand and what took the others; of each field what is kept, and why.
 #[must_use]
 pub fn render(explained: &Explained) -> String {
     let mut rows = vec![["field", "kept", "why"].map(str::to_owned).to_vec()];
@@ -178,8 +178,22 @@ pub fn render(explained: &Explained) -> String {
         rows.push(vec![fate.field.clone(), kept, fate.why.clone()]);
     }
     let mut text = format!("{}\n\n", explained.outcome);
+    let mut purposes = vec![["purpose", "stands", "why"].map(str::to_owned).to_vec()];
+    for fate in &explained.purposes {
+        let stands = if fate.stands { "yes" } else { "no" }.to_owned();
+        purposes.push(vec![fate.purpose.clone(), stands, fate.why.clone()]);
+    }
+    if purposes.len() > 1 {
+        text.push_str(&table(&purposes));
+        text.push('\n');
+    }
     if rows.len() > 1 {
         text.push_str(&table(&rows));
+    }
+    for (name, category) in &explained.refused {
+        text.push_str(&format!(
+            "\ndropped, because its name says that it holds what is refused ({category}): {name}\n"
+        ));
     }
     if !explained.undeclared.is_empty() {
         let names = explained.undeclared.join(", ");

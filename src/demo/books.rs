@@ -74,13 +74,14 @@ impl Books {
 }
 
 fn enter(counts: &mut Counts, row: &OutcomeRow) {
-    match row.counted {
+    match &row.counted {
         Counted::Received => counts.received += row.count,
         Counted::Outcome(Outcome::Stored) => counts.stored += row.count,
         Counted::Outcome(Outcome::Duplicate) => counts.duplicate += row.count,
-        Counted::Refused(reason) => *counts.refused.entry(reason).or_default() += row.count,
+        Counted::Refused(reason) => *counts.refused.entry(*reason).or_default() += row.count,
         Counted::Outcome(Outcome::Refused | Outcome::Expired | Outcome::Suppressed)
-        | Counted::Note(_) => {}
+        | Counted::Note(_)
+        | Counted::Named(..) => {}
     }
 }
 

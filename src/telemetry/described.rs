@@ -88,10 +88,28 @@ const METRICS: &[(&str, Kind, Unit, &str)] = &[
         "acknowledged frames that could not be read and were passed over since the start",
     ),
     (
+        "quorate_notes_total",
+        Kind::Counter,
+        Unit::Count,
+        "what was noted on the way of events: signals, grants that do not count, fields nulled and dropped; by family and note",
+    ),
+    (
+        "quorate_nulled_total",
+        Kind::Counter,
+        Unit::Count,
+        "fields nulled because all of their purposes fell, by family and purpose, a field under each of its own",
+    ),
+    (
         "quorate_oldest_uncommitted_seconds",
         Kind::Gauge,
         Unit::Seconds,
         "age of the oldest acknowledged event that is not committed",
+    ),
+    (
+        "quorate_refused_names_total",
+        Kind::Counter,
+        Unit::Count,
+        "undeclared fields whose name says that they hold what the package refuses, by family and category",
     ),
     (
         "quorate_request_problems_total",

@@ -120,7 +120,19 @@ fn page_view(canaries: &mut Canaries) -> Value {
         canaries.word("undeclared name"): canaries.email("undeclared value"),
         "user": { "email": canaries.email("nested value"), "tags": [canaries.token("nested list")] },
         "ip": canaries.address("address in the body"),
-        "consent": { canaries.word("purpose"): true, "version": canaries.word("consent version") },
+        "patient_email": canaries.email("value under a refused name"),
+        "consent": {
+            canaries.word("purpose"): true,
+            "improve": {
+                "granted": true,
+                "version": canaries.word("consent version"),
+                "at": canaries.word("time of consent"),
+            },
+        },
+        "signals": {
+            "tcf": format!("CQ{}.{}", canaries.token("TC string"), canaries.token("segment")),
+            "google": { canaries.word("type of consent"): canaries.word("state of consent") },
+        },
     })
 }
 
@@ -318,7 +330,17 @@ fn look_at_images(sender: &mut Sender<'_>, canaries: &mut Canaries) -> u64 {
     let url = page["url"].as_str().unwrap();
     let name = canaries.email("value outside a list");
     let purpose = canaries.word("purpose");
-    let told = [("url", url), ("name", name.as_str()), ("consent", purpose.as_str())];
+    let (tcf, version) = (canaries.token("TC string"), canaries.word("consent version"));
+    let at = canaries.word("time of consent");
+    let told = [
+        ("url", url),
+        ("name", name.as_str()),
+        ("consent", purpose.as_str()),
+        ("gdpr", "1"),
+        ("gdpr_consent", tcf.as_str()),
+        ("consent_version", version.as_str()),
+        ("consent_at", at.as_str()),
+    ];
     assert_eq!(look(canaries, SITE, &told), 200);
     // Then the page is that of `Referer`.
     assert_eq!(look(canaries, SITE, &[]), 200);

@@ -13,28 +13,41 @@ use crate::keys::{KeyName, epoch_end, window_days};
 use crate::{Connection, RawBuilder, RawEvent, Resolved, Value};
 
 /// One event through builder, frame and gate.
-fn through(
+pub(super) fn through(
     bench: &Bench,
     family: usize,
     event: &RawEvent<'_>,
     resolved: &Resolved,
 ) -> AnonymizedBatch {
+    counted(bench, family, event, resolved).0
+}
+
+/// As above, with all that was counted of it: in the frame's header, and of its rows.
+pub(super) fn counted(
+    bench: &Bench,
+    family: usize,
+    event: &RawEvent<'_>,
+    resolved: &Resolved,
+) -> (AnonymizedBatch, Tally) {
     let mut builder = RawBuilder::new(&bench.package, family);
     builder.append(event, resolved);
     let frame = bench.gate.seal(builder.finish(), Tally::default()).unwrap();
     let frame = Sealed::parse(frame.into_bytes()).unwrap();
+    let mut tally = frame.header().tally.clone();
     let raw = bench.gate.open(frame).unwrap();
-    bench.gate.anonymize(raw, &origin(), NOW).unwrap()
+    let batch = bench.gate.anonymize(raw, &origin(), NOW).unwrap();
+    tally.add(batch.tally());
+    (batch, tally)
 }
 
-fn shown(batch: &AnonymizedBatch, column: &str) -> Option<String> {
+pub(super) fn shown(batch: &AnonymizedBatch, column: &str) -> Option<String> {
     let column = batch.rows().column_by_name(column).expect("a stored column");
     let options = arrow::util::display::FormatOptions::default();
     let format = arrow::util::display::ArrayFormatter::try_new(column, &options).unwrap();
     column.is_valid(0).then(|| format.value(0).to_string())
 }
 
-fn device_values() -> Vec<Value<'static>> {
+pub(super) fn device_values() -> Vec<Value<'static>> {
     let mut values = vec![Value::Null; devices::FIELDS];
     values[devices::SERIAL] = Value::Text("X1-2031-000417");
     values[devices::PRODUCT] = Value::Index(1);
@@ -50,7 +63,7 @@ fn device_values() -> Vec<Value<'static>> {
     values
 }
 
-fn web_values<'a>(url: &'a str, referrer: &'a str) -> Vec<Value<'a>> {
+pub(super) fn web_values<'a>(url: &'a str, referrer: &'a str) -> Vec<Value<'a>> {
     let mut values = vec![Value::Null; web::FIELDS];
     values[web::URL] = Value::Text(url);
     values[web::REFERRER] = Value::Text(referrer);
@@ -58,7 +71,7 @@ fn web_values<'a>(url: &'a str, referrer: &'a str) -> Vec<Value<'a>> {
     values
 }
 
-fn visitor(bench: &Bench) -> Resolved {
+pub(super) fn visitor(bench: &Bench) -> Resolved {
     let connection = Connection {
         address: address("130.225.0.1"),
         user_agent: "Mozilla/5.0 (Windows NT 10.0) Firefox/145.0".into(),
@@ -168,7 +181,7 @@ fn what_no_purpose_allows_is_null_and_the_event_still_counts() {
     let values = device_values();
     let sent =
         RawEvent { granted: PurposeSet::default(), boot: Some(1), seq: Some(2), ..event(&values) };
-    let batch = through(&bench, DEVICES, &sent, &bench.nobody());
+    let (batch, tally) = counted(&bench, DEVICES, &sent, &bench.nobody());
     assert_eq!(batch.rows().num_rows(), 1);
     for (_, field, _) in bench.package.families[DEVICES].stored_fields() {
         assert_eq!(shown(&batch, &field.name), None, "{}", field.name);
@@ -176,14 +189,14 @@ fn what_no_purpose_allows_is_null_and_the_event_still_counts() {
     assert_eq!(shown(&batch, "contributor"), None);
     assert!(batch.keys()[0].is_some(), "a second copy is known all the same");
     // Every stored field but the expired one, and not the contributor.
-    assert_eq!(batch.tally().notes.get(&Note::Nulled), Some(&9));
+    assert_eq!(tally.notes.get(&Note::Nulled), Some(&9));
     assert_eq!(batch.tally().notes.get(&Note::WithoutContributor), Some(&1));
 
     let half = RawEvent { granted: INTEREST, ..event(&values) };
-    let batch = through(&bench, DEVICES, &half, &bench.nobody());
+    let (batch, tally) = counted(&bench, DEVICES, &half, &bench.nobody());
     assert_eq!(shown(&batch, "account"), None);
     assert!(shown(&batch, "contributor").is_some());
-    assert_eq!(batch.tally().notes.get(&Note::Nulled), Some(&1));
+    assert_eq!(tally.notes.get(&Note::Nulled), Some(&1));
 }
 
 /// What was granted beside is of no use for these rows, and would tell people apart.
@@ -251,11 +264,11 @@ fn derived_fields_have_purposes_of_their_own() {
     let bench = Bench::new(changed);
     let values = web_values("https://example.com/about", "");
     let sent = RawEvent { granted: INTEREST, ..event(&values) };
-    let batch = through(&bench, WEB, &sent, &visitor(&bench));
+    let (batch, tally) = counted(&bench, WEB, &sent, &visitor(&bench));
     assert_eq!(shown(&batch, "page"), None);
     assert_eq!(shown(&batch, "hostname").as_deref(), Some("example.com"));
     // The page, and the tag that the builder left out.
-    assert_eq!(batch.tally().notes.get(&Note::Nulled), Some(&2));
+    assert_eq!(tally.notes.get(&Note::Nulled), Some(&2));
 }
 
 #[test]

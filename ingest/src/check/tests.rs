@@ -58,6 +58,16 @@ fn null_is_nothing_for_every_kind() {
     kinds.into_iter().for_each(|kind| assert_eq!(fate(kind, Cell::Null), "null"));
 }
 
+/// Also where another value would stand for it, or its form is wrong: what came is counted as what it is.
+#[test]
+fn refused_content_is_no_unknown_word_and_no_version() {
+    let image = Cell::Text("data:image/png;base64,iVBORw0KGgo");
+    let words = Kind::Enum { values: vec!["a".into(), "other".into()], otherwise: Some(1) };
+    assert_eq!(fate(words.clone(), image), "refused_content");
+    assert_eq!(fate(words, Cell::Text("an image of nothing")), "otherwise 1");
+    assert_eq!(fate(Kind::Version, image), "refused_content");
+}
+
 #[test]
 fn whole_numbers() {
     cases(

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use anonymizer::Statement;
+
 use crate::plan::Word;
 
 /// A value as JSON had it, as far as any rule can ask for it.
@@ -29,20 +31,8 @@ pub(crate) enum Cell<'a> {
     },
     /// An object or array where none is declared; what was in it is gone.
     Nested,
-    /// What was granted and what refused, as bits of the package's purposes.
-    Consent {
-        /// Purposes granted.
-        granted: u32,
-        /// Purposes refused.
-        refused: u32,
-    },
-    /// Signals in the body; they can only take away.
-    Signals {
-        /// Global Privacy Control.
-        gpc: bool,
-        /// Do Not Track.
-        dnt: bool,
-    },
+    /// What `consent` or `signals` say: index into [`Cells::said`].
+    Said(u32),
     /// Index into [`Cells::people`].
     EndUser(u32),
 }
@@ -52,6 +42,32 @@ pub(crate) enum Cell<'a> {
 pub(crate) struct Entry<'a> {
     pub(crate) word: Word,
     pub(crate) cell: Cell<'a>,
+}
+
+/// How many undeclared names say that they hold something refused, by index of its category.
+#[derive(Clone, Default)]
+pub(crate) struct RefusedNames(Vec<(u8, u32)>);
+
+impl RefusedNames {
+    pub(crate) fn add(&mut self, category: u8, names: u32) {
+        match self.0.iter_mut().find(|(known, _)| *known == category) {
+            Some((_, count)) => *count = count.saturating_add(names),
+            None => self.0.push((category, names)),
+        }
+    }
+
+    pub(crate) fn each(&self) -> impl Iterator<Item = (u8, u32)> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl Entry<'_> {
+    /// The refused category that names of the event say to be of, by index, and how many they are.
+    pub(crate) fn refused(&self) -> Option<(u8, u32)> {
+        let Word::Refused(category) = self.word else { return None };
+        let names = self.cell.integer().and_then(|names| u32::try_from(names).ok());
+        Some((category, names.unwrap_or(u32::MAX)))
+    }
 }
 
 /// Where the entries of one event stand.
@@ -92,6 +108,7 @@ pub(crate) struct Cells<'a> {
     pub(crate) entries: Vec<Entry<'a>>,
     pub(crate) copied: String,
     pub(crate) people: Vec<Person<'a>>,
+    pub(crate) said: Vec<Statement>,
     pub(crate) events: Vec<EventCells>,
 }
 
@@ -109,8 +126,7 @@ impl<'a> Cells<'a> {
             | Cell::Integer(_)
             | Cell::Float(_)
             | Cell::Nested
-            | Cell::Consent { .. }
-            | Cell::Signals { .. }
+            | Cell::Said(_)
             | Cell::EndUser(_) => None,
         }
     }
@@ -120,6 +136,26 @@ impl<'a> Cells<'a> {
         let index = u32::try_from(self.people.len()).expect("a body is far smaller than 4 GiB");
         self.people.push(person);
         Cell::EndUser(index)
+    }
+
+    /// Keeps what was said about purposes.
+    pub(crate) fn said(&mut self, statement: Statement) -> Cell<'a> {
+        let index = u32::try_from(self.said.len()).expect("a body is far smaller than 4 GiB");
+        self.said.push(statement);
+        Cell::Said(index)
+    }
+
+    /// Counts undeclared names of a refused category among the entries from `start` on, of which they are one however many
+    /// they are.
+    pub(crate) fn refuse(&mut self, start: usize, category: u8, names: u32) {
+        let word = Word::Refused(category);
+        let known = self.entries[start..].iter_mut().find(|entry| entry.word == word);
+        match known {
+            Some(Entry { cell: Cell::Integer(count), .. }) => *count += i64::from(names),
+            Some(_) | None => {
+                self.entries.push(Entry { word, cell: Cell::Integer(i64::from(names)) });
+            }
+        }
     }
 
     /// Keeps a text that the parser had to build.
@@ -162,8 +198,7 @@ impl Cell<'_> {
             | Self::Text(_)
             | Self::Copied { .. }
             | Self::Nested
-            | Self::Consent { .. }
-            | Self::Signals { .. }
+            | Self::Said(_)
             | Self::EndUser(_) => None,
         }
     }

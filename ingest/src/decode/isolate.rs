@@ -75,7 +75,7 @@ fn top<'a>(state: &mut State<'_, 'a>, text: &'a str) -> Option<Top<'a>> {
                 let cell = whole(value, CellSeed::of(state, word)).ok()?;
                 top.entries.push(Entry { word, cell });
             }
-            TopName::Undeclared => top.undeclared += 1,
+            TopName::Undeclared(refused) => top.undeclared(refused),
         }
     }
     let is_whole = text.get(end..)?.trim_ascii() == "}";

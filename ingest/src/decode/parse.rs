@@ -4,7 +4,7 @@
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::decode::cells::{Cell, Cells, Entry, EventCells, Fault};
+use crate::decode::cells::{Cell, Cells, Entry, EventCells, Fault, RefusedNames};
 use crate::plan::{Plan, Reserved, Word};
 
 /// Visits of everything but what a visitor is after, with one answer for all.
@@ -86,9 +86,19 @@ pub(crate) enum Document<'a> {
 pub(crate) struct Top<'a> {
     pub(crate) entries: Vec<Entry<'a>>,
     pub(crate) undeclared: u32,
+    /// Those of them that say that they hold something refused.
+    pub(crate) refused: RefusedNames,
     pub(crate) common: Option<EventCells>,
     pub(crate) site: Option<Cell<'a>>,
     pub(crate) is_envelope: bool,
+}
+
+impl Top<'_> {
+    /// Counts a name that nobody declared.
+    pub(crate) fn undeclared(&mut self, refused: Option<u8>) {
+        self.undeclared += 1;
+        refused.into_iter().for_each(|category| self.refused.add(category, 1));
+    }
 }
 
 /// Reads one JSON text with `seed`, to its end.
@@ -113,12 +123,13 @@ impl<'a> State<'_, 'a> {
 
     /// Takes one event that `read` reads.
     pub(crate) fn event_by(&mut self, read: impl FnOnce(&mut Self) -> Result<EventCells, Fail>) {
-        let (entries, copied, people) =
-            (self.cells.entries.len(), self.cells.copied.len(), self.cells.people.len());
+        let (entries, copied) = (self.cells.entries.len(), self.cells.copied.len());
+        let (people, said) = (self.cells.people.len(), self.cells.said.len());
         let event = read(self).unwrap_or_else(|_| {
             self.cells.entries.truncate(entries);
             self.cells.copied.truncate(copied);
             self.cells.people.truncate(people);
+            self.cells.said.truncate(said);
             self.trouble = None;
             self.none(Fault::NotAnObject)
         });
@@ -174,13 +185,20 @@ impl<'a> Visitor<'a> for EventSeed<'_, '_, 'a> {
         let plan = state.plan;
         let start = state.cells.entries.len();
         let (mut undeclared, mut text_bytes, mut repeats) = (0, 0, false);
-        while let Some(word) = map.next_key_seed(NameSeed(|name: &str| plan.word(name)))? {
+        let meaning = |name: &str| plan.word(name).or_else(|| plan.refused(name));
+        while let Some(word) = map.next_key_seed(NameSeed(meaning))? {
             // What a hostile event repeats is not kept: memory is bounded by what is declared.
             repeats |= state.cells.entries.len() - start > plan.words();
-            let Some(word) = word.filter(|_| !repeats) else {
-                undeclared += 1;
-                map.next_value_seed(Skip { state: &mut *state, depth: NESTING_MAX })?;
-                continue;
+            let word = match word.filter(|_| !repeats) {
+                Some(word @ (Word::Reserved(_) | Word::Declared(_))) => word,
+                none @ (Some(Word::Refused(_)) | None) => {
+                    undeclared += 1;
+                    if let Some(Word::Refused(category)) = none {
+                        state.cells.refuse(start, category, 1);
+                    }
+                    map.next_value_seed(Skip { state: &mut *state, depth: NESTING_MAX })?;
+                    continue;
+                }
             };
             let cell = map.next_value_seed(CellSeed::of(state, word))?;
             text_bytes += state.cells.text(cell).map_or(0, str::len);
@@ -212,7 +230,7 @@ impl<'s, 'p, 'a> CellSeed<'s, 'p, 'a> {
             Word::Reserved(word @ (Reserved::Consent | Reserved::Signals | Reserved::EndUser)) => {
                 Some(word)
             }
-            Word::Reserved(_) | Word::Declared(_) => None,
+            Word::Reserved(_) | Word::Declared(_) | Word::Refused(_) => None,
         };
         Self { state, object }
     }
@@ -421,8 +439,8 @@ impl<'a> Visitor<'a> for DocumentSeed<'_, '_, 'a> {
                     let cell = map.next_value_seed(CellSeed::of(state, word))?;
                     top.entries.push(Entry { word, cell });
                 }
-                TopName::Undeclared => {
-                    top.undeclared += 1;
+                TopName::Undeclared(refused) => {
+                    top.undeclared(refused);
                     map.next_value_seed(Skip { state: &mut *state, depth: NESTING_MAX })?;
                 }
             }
@@ -437,7 +455,8 @@ pub(crate) enum TopName {
     Common,
     Site,
     Word(Word),
-    Undeclared,
+    /// With the refused category of which it says to be, if it does.
+    Undeclared(Option<u8>),
 }
 
 impl TopName {
@@ -446,7 +465,11 @@ impl TopName {
             "events" => Self::Events,
             "common" => Self::Common,
             "site" => Self::Site,
-            name => plan.word(name).map_or(Self::Undeclared, Self::Word),
+            name => match plan.word(name).or_else(|| plan.refused(name)) {
+                Some(Word::Refused(category)) => Self::Undeclared(Some(category)),
+                Some(word @ (Word::Reserved(_) | Word::Declared(_))) => Self::Word(word),
+                None => Self::Undeclared(None),
+            },
         }
     }
 }

@@ -2,8 +2,11 @@
 //! pages without scripts and for e-mails.
 //!
 //! Whatever happens, the answer is the image; its status tells what became of the event. A query is a place that others
-//! log: it takes two fields and no more.
+//! log: it takes two fields and no more, and what was consented to: `consent` as often as there are purposes,
+//! `consent_version` and `consent_at` for all of them, and `gdpr_consent`, which ad servers fill in. `gdpr` is passed
+//! over: whether the law applies is for the policy to say.
 
+use anonymizer::{Decided, Decision, Statement};
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -11,6 +14,7 @@ use bytes::Bytes;
 use url::form_urlencoded;
 
 use super::{Page, Protocol, Readers, declared};
+use crate::check::timestamp;
 use crate::decode::{BodyError, Cell, Decoded, Limits, Shared, new_state};
 use crate::plan::{Plan, Reserved, Word};
 use crate::respond::{Problem, is_refused};
@@ -51,18 +55,26 @@ pub(crate) fn decode<'a>(
     let referer = lines.next().and_then(|line| std::str::from_utf8(line).ok());
     let mut state = new_state(plan, limits);
     let mut page = Page::new(&mut state);
-    let (mut name, mut url, mut granted) = (None, None, 0);
+    let (mut name, mut url, mut version, mut at) = (None, None, None, None);
+    let (mut purposes, mut said) = (Vec::new(), Statement::default());
     for (key, value) in form_urlencoded::parse(query) {
         let own = match &*key {
             "name" => &mut name,
             "url" => &mut url,
-            "site" => continue,
+            "consent_version" => &mut version,
+            "consent_at" => &mut at,
+            "site" | "gdpr" => continue,
             "consent" => {
-                granted |= plan.purpose(&value).map_or(0, |purpose| 1 << purpose);
+                let purpose = plan.purpose(&value).filter(|purpose| !purposes.contains(purpose));
+                purposes.extend(purpose);
+                continue;
+            }
+            "gdpr_consent" => {
+                said.tcf(plan.package(), &value);
                 continue;
             }
             _ => {
-                page.undeclared += 1;
+                page.undeclared(&key);
                 continue;
             }
         };
@@ -82,8 +94,17 @@ pub(crate) fn decode<'a>(
             (None, _) => {}
         }
     }
-    if granted != 0 {
-        page.push(Word::Reserved(Reserved::Consent), Cell::Consent { granted, refused: 0 });
+    let cells = &mut page.state.cells;
+    let at = at.map(|at| timestamp(cells, at).map_or(Decided::Unreadable, Decided::At));
+    let version = version.and_then(|version| cells.text(version));
+    let at = at.unwrap_or(Decided::Unsaid);
+    for purpose in purposes {
+        let decision = Decision { granted: true, version, at };
+        said.decision(plan.package(), usize::from(purpose), &decision);
+    }
+    if said != Statement::default() {
+        let said = cells.said(said);
+        page.push(Word::Reserved(Reserved::Consent), said);
     }
     Ok(page.finish(Shared::default()))
 }

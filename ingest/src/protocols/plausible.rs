@@ -102,7 +102,8 @@ enum Part {
     Field(Word),
     /// Where a link leads.
     Link,
-    Undeclared,
+    /// With what it says that it holds, if that is refused.
+    Undeclared(Option<Word>),
 }
 
 impl Part {
@@ -113,7 +114,8 @@ impl Part {
         match declared(plan, name) {
             _ if name == "url" => Self::Link,
             Some(word) if !OWN.contains(&name) => Self::Field(word),
-            Some(_) | None => Self::Undeclared,
+            Some(_) => Self::Undeclared(None),
+            None => Self::Undeclared(plan.refused(name)),
         }
     }
 
@@ -124,7 +126,7 @@ impl Part {
             "currency" => declared(plan, "currency"),
             _ => None,
         };
-        field.map_or(Self::Undeclared, Self::Field)
+        field.map_or_else(|| Self::Undeclared(plan.refused(name)), Self::Field)
     }
 }
 

@@ -37,8 +37,10 @@ pub struct RecordConfig {
     pub consent_field: Option<String>,
     /// By purpose, where `true` or `false` stands for it.
     pub consent: BTreeMap<String, String>,
-    /// An object with `gpc` and `dnt`, as in the native protocol.
+    /// An object of signals, as in the native protocol.
     pub signals_field: Option<String>,
+    /// A TC string where it stands alone.
+    pub tcf_field: Option<String>,
     /// Longest record, in bytes; a longer one is refused.
     pub record_bytes_max: usize,
 }
@@ -60,6 +62,7 @@ impl Default for RecordConfig {
             consent_field: None,
             consent: BTreeMap::new(),
             signals_field: None,
+            tcf_field: None,
             record_bytes_max: 1 << 20,
         }
     }

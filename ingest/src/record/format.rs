@@ -57,6 +57,8 @@ pub(super) enum Target {
     Language,
     /// `true` or `false` for the purpose of that index.
     Purpose(u8),
+    /// A TC string.
+    Tcf,
 }
 
 /// What stands at a place.
@@ -116,6 +118,7 @@ impl RecordFormat {
             ("language_field", &config.language_field, Target::Language),
             ("consent_field", &config.consent_field, word(Reserved::Consent)),
             ("signals_field", &config.signals_field, word(Reserved::Signals)),
+            ("tcf_field", &config.tcf_field, Target::Tcf),
         ];
         let mut all: Vec<(String, &str, Target)> = single
             .into_iter()
@@ -147,6 +150,7 @@ impl RecordFormat {
         match self.plan.word(name)? {
             Word::Reserved(word) => PLACED.contains(&word).then_some(Word::Reserved(word)),
             word @ Word::Declared(_) => self.may_fill(name).then_some(word),
+            Word::Refused(_) => None,
         }
     }
 

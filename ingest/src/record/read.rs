@@ -1,5 +1,6 @@
 //! One record's JSON, in one pass and without a tree: what the format names, wherever it stands.
 
+use anonymizer::{Decided, Decision, Statement};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::format::{Found, RecordFormat, Target};
@@ -13,8 +14,8 @@ use crate::plan::{Reserved, Word};
 #[derive(Default)]
 struct Said<'a> {
     person: [Option<Cell<'a>>; 3],
-    granted: u32,
-    refused: u32,
+    /// What stands where single purposes are.
+    consent: Statement,
     /// Whether a purpose has a value that is neither `true`, `false` nor null.
     unclear: bool,
     undeclared: u32,
@@ -66,9 +67,17 @@ impl<'a> Said<'a> {
         }
         if self.unclear {
             push(state, Reserved::Consent, Cell::Nested);
-        } else if self.granted | self.refused != 0 {
-            let (granted, refused) = (self.granted, self.refused);
-            push(state, Reserved::Consent, Cell::Consent { granted, refused });
+        } else if self.consent != Statement::default() {
+            let is_consent = |entry: &&Entry<'_>| entry.word == Word::Reserved(Reserved::Consent);
+            let known = state.cells.entries[start..].iter().find(is_consent);
+            // Beside an object of purposes a TC string may stand, and both count.
+            match known.map(|entry| entry.cell) {
+                Some(Cell::Said(said)) => state.cells.said[said as usize].add(&self.consent),
+                _ => {
+                    let said = state.cells.said(self.consent);
+                    push(state, Reserved::Consent, said);
+                }
+            }
         }
         if self.person.iter().any(Option::is_some) {
             let [address, user_agent, language] =
@@ -87,12 +96,19 @@ impl<'a> Said<'a> {
                 return;
             }
             Target::Purpose(purpose) => {
-                if let Cell::Boolean(true) = cell {
-                    self.granted |= 1 << purpose;
-                } else if let Cell::Boolean(false) = cell {
-                    self.refused |= 1 << purpose;
+                if let Cell::Boolean(granted) = cell {
+                    let decision = Decision { granted, version: None, at: Decided::Unsaid };
+                    let package = state.plan.package();
+                    self.consent.decision(package, usize::from(purpose), &decision);
                 } else {
                     self.unclear |= !matches!(cell, Cell::Null);
+                }
+                return;
+            }
+            Target::Tcf => {
+                match state.cells.text(cell) {
+                    Some(text) => self.consent.tcf(state.plan.package(), text),
+                    None => self.unclear |= !matches!(cell, Cell::Null),
                 }
                 return;
             }
@@ -143,14 +159,19 @@ impl<'a> Visitor<'a> for ObjectSeed<'_, '_, 'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<bool, A::Error> {
         let Self { format, object, start, state, said } = self;
-        while let Some(found) =
-            map.next_key_seed(NameSeed(|name: &str| format.find(object, name)))?
-        {
+        let find = |name: &str| match format.find(object, name) {
+            Some(found) => (Some(found), None),
+            None => (None, format.plan.refused(name)),
+        };
+        while let Some((found, refused)) = map.next_key_seed(NameSeed(find))? {
             // What a hostile record repeats is not kept: memory is bounded by what is named.
             said.repeats |= state.cells.entries.len() - start > format.places();
             match found.filter(|_| !said.repeats) {
                 None => {
                     said.undeclared += 1;
+                    if let Some(Word::Refused(category)) = refused {
+                        state.cells.refuse(start, category, 1);
+                    }
                     map.next_value_seed(Skip { state: &mut *state, depth: NESTING_MAX })?;
                 }
                 Some(Found::Inside(object)) => {

@@ -8,7 +8,7 @@ use super::format::{Found, RecordFormat};
 use super::{Record, sending};
 use crate::collect::resolve;
 use crate::error::Error;
-use crate::explain::{Explained, Trial};
+use crate::explain::{Explained, Trial, Undeclared, category};
 use crate::rows::people;
 
 impl RecordFormat {
@@ -35,7 +35,7 @@ impl RecordFormat {
     }
 
     /// Paths in the record that mean nothing. Whoever tries a record out may read the topic.
-    fn undeclared(&self, record: Record<'_>) -> Vec<String> {
+    fn undeclared(&self, record: Record<'_>) -> Vec<Undeclared> {
         let mut paths = Vec::new();
         let text = self.text(record.value).unwrap_or_default();
         if let Ok(Value::Object(record)) = serde_json::from_str(text) {
@@ -49,7 +49,7 @@ impl RecordFormat {
         object: usize,
         before: &str,
         record: &serde_json::Map<String, Value>,
-        paths: &mut Vec<String>,
+        paths: &mut Vec<Undeclared>,
     ) {
         for (name, value) in record {
             match (self.find(object, name), value) {
@@ -57,7 +57,11 @@ impl RecordFormat {
                 (Some(Found::Inside(object)), Value::Object(inner)) => {
                     self.unknown(object, &format!("{before}{name}."), inner, paths);
                 }
-                (Some(Found::Inside(_)) | None, _) => paths.push(format!("{before}{name}")),
+                (Some(Found::Inside(_)), _) => paths.push((format!("{before}{name}"), None)),
+                (None, _) => {
+                    let path = format!("{before}{name}");
+                    paths.push((path, category(&self.plan, name)));
+                }
             }
         }
     }

@@ -1,16 +1,16 @@
 //! One body under way: each event's names, values, time and consent against the package.
 
-use anonymizer::{Grant, RawEvent, Signals, Value, granted};
+use anonymizer::{ClockSource, Consent, RawEvent, Statement, Value};
 use schemas::access::SourceKind;
 use schemas::time::DAY_MS;
-use schemas::{Family, Millis, Note, PurposeSet, Reason, Tally};
+use schemas::{Family, Millis, Note, Reason, Tally};
 
 use super::{
     Change, ID_BYTES_MAX, LISTED_MAX, Received, Refusal, Refused, Report, Rows, Sending, person,
 };
 use crate::check::{Checked, check, timestamp};
 use crate::clock::{AHEAD_MS, Found, Said, event_time};
-use crate::decode::{Cell, Decoded, Entry, EventCells, Fault};
+use crate::decode::{Cell, Decoded, Entry, EventCells, Fault, RefusedNames};
 use crate::plan::{FamilyPlan, Plan, Reserved, Word};
 
 /// The reserved names of one event, by [`Reserved`] as index.
@@ -24,17 +24,13 @@ pub(super) struct Assembler<'d> {
     report: Report,
     values: Vec<Value<'d>>,
     seen: Vec<bool>,
-    /// The last consent resolved: statements and signals, and what they grant.
-    consent: Option<(Stated, PurposeSet)>,
+    /// What the event under way came with.
+    statement: Statement,
+    /// The last one that was resolved, for an event of that time, and what stood.
+    resolved: Option<(Statement, Millis, Consent)>,
+    /// What is counted of the envelope, with its first event.
     shared_undeclared: u64,
-}
-
-/// What was stated about purposes, as bits, and the signals beside it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stated {
-    granted: u32,
-    refused: u32,
-    signals: Signals,
+    shared_refused: RefusedNames,
 }
 
 impl<'d> Assembler<'d> {
@@ -52,8 +48,10 @@ impl<'d> Assembler<'d> {
             report,
             values: Vec::new(),
             seen: Vec::new(),
-            consent: None,
+            statement: Statement::default(),
+            resolved: None,
             shared_undeclared: u64::from(decoded.shared.undeclared),
+            shared_refused: decoded.shared.refused.clone(),
         }
     }
 
@@ -75,12 +73,17 @@ impl<'d> Assembler<'d> {
         let none = self.report.accepted.len();
         let tally = &mut self.report.tallies[family.unwrap_or(none)];
         tally.note(Note::Undeclared, undeclared);
+        let refused = std::mem::take(&mut self.shared_refused);
+        let own = self.decoded.cells.entries[cells.entries.clone()].iter();
+        for (category, names) in refused.each().chain(own.filter_map(Entry::refused)) {
+            tally.note(Note::RefusedName, u64::from(names));
+            tally.name(Note::RefusedName, self.plan.category(category), u64::from(names));
+        }
         match (result, family) {
-            (Ok(signals), Some(family)) => {
+            (Ok(consent), Some(family)) => {
                 self.report.accepted[family] += 1;
                 tally.note(Note::Otherwise, self.report.changed_total - changed.1);
-                tally.note(Note::SignalGpc, u64::from(signals.gpc));
-                tally.note(Note::SignalDnt, u64::from(signals.dnt));
+                consent.notes().for_each(|(note, count)| tally.note(note, count));
             }
             (Ok(_), None) => {}
             (Err(Refused { reason, field, expected }), _) => {
@@ -96,7 +99,7 @@ impl<'d> Assembler<'d> {
         }
     }
 
-    /// Checks one event and hands it on; gives the signals that it came under.
+    /// Checks one event and hands it on; gives what stood for it.
     fn accept(
         &mut self,
         index: u64,
@@ -104,7 +107,7 @@ impl<'d> Assembler<'d> {
         rows: &mut impl Rows,
         family: &mut Option<usize>,
         undeclared: &mut u64,
-    ) -> Result<Signals, Refused> {
+    ) -> Result<Consent, Refused> {
         let entries: &'d [Entry<'d>] = match cells.fault {
             Some(Fault::NotAnObject) => {
                 let expected = "a JSON object".to_owned();
@@ -135,8 +138,9 @@ impl<'d> Assembler<'d> {
         let (declared, lookups) = plan.of(found);
         let (received, said, time) = self.times(index, &names, declared)?;
         self.values(index, entries, declared, lookups, received, undeclared)?;
+        let location_off = self.flags(declared)?;
         let person = self.person(&names)?;
-        let (granted, signals) = self.granted(entries, &names)?;
+        let consent = self.consent(entries, decided_by(time.clock, said, time.time))?;
         let event = RawEvent {
             values: &self.values,
             time: time.time,
@@ -150,10 +154,26 @@ impl<'d> Assembler<'d> {
                 None => self.decoded.shared.seq.and_then(|first| first.checked_add(index)),
                 own => own,
             },
-            granted,
+            granted: consent.granted,
+            location_off,
         };
         rows.row(found, &event, person);
-        Ok(signals)
+        Ok(consent)
+    }
+
+    /// Heeds the family's flags, whose values are in [`Self::values`]: a child's event goes no further. Whether location is
+    /// off.
+    fn flags(&self, family: &Family) -> Result<bool, Refused> {
+        let is = |flag: Option<usize>, wanted: bool| {
+            flag.filter(|flag| self.values.get(*flag) == Some(&Value::Boolean(wanted)))
+        };
+        match is(family.flags.age, true) {
+            Some(flag) => {
+                let expected = "an event of nobody under the age that the flag is for";
+                Err(Refused::of(Reason::UnderAge, &family.fields[flag].name, expected))
+            }
+            None => Ok(is(family.flags.location, false).is_some()),
+        }
     }
 
     /// The reserved names of an event, with what it shares with others where it says nothing itself.
@@ -220,7 +240,9 @@ impl<'d> Assembler<'d> {
                 }
                 continue;
             }
-            if family.fields[slot].expires.is_some_and(|end| received >= end) {
+            // What a flag protects does not end with its declaration.
+            let is_flag = [family.flags.age, family.flags.location].contains(&Some(slot));
+            if !is_flag && family.fields[slot].expires.is_some_and(|end| received >= end) {
                 *undeclared += 1;
                 continue;
             }
@@ -256,7 +278,8 @@ impl<'d> Assembler<'d> {
                 Ok(Value::Index(kept))
             }
             Checked::Refused(Reason::RefusedContent) => {
-                let expected = "text that is not an image or other refused file";
+                let expected =
+                    "text that is not an image, another refused file, or a run of base64";
                 Err(Refused::of(Reason::RefusedContent, &field.name, expected))
             }
             Checked::Refused(reason) => {
@@ -391,60 +414,68 @@ impl<'d> Assembler<'d> {
         }
     }
 
-    /// The purposes that stand, from the event's statement, the shared one and the signals: the strictest wins.
-    fn granted(
-        &mut self,
-        entries: &[Entry<'d>],
-        names: &Names<'d>,
-    ) -> Result<(PurposeSet, Signals), Refused> {
-        let mut stated = Stated { granted: 0, refused: 0, signals: self.sending.signals };
-        let said = names[Reserved::Consent as usize].is_some()
-            || names[Reserved::Signals as usize].is_some();
-        if said {
-            for entry in entries.iter().chain(&self.decoded.shared.entries) {
-                match (entry.word, entry.cell) {
-                    (Word::Reserved(Reserved::Consent | Reserved::Signals), Cell::Null) => {}
-                    (Word::Reserved(Reserved::Consent), Cell::Consent { granted, refused }) => {
-                        stated.granted |= granted;
-                        stated.refused |= refused;
-                    }
-                    (Word::Reserved(Reserved::Signals), Cell::Signals { gpc, dnt }) => {
-                        stated.signals.gpc |= gpc;
-                        stated.signals.dnt |= dnt;
-                    }
-                    (Word::Reserved(Reserved::Consent), _) => {
-                        let expected =
-                            "an object of purposes with true, false, or {granted, version}";
-                        return Err(Refused::of(Reason::WrongType, "consent", expected));
-                    }
-                    (Word::Reserved(Reserved::Signals), _) => {
-                        let expected = "an object with gpc and dnt as true or false";
-                        return Err(Refused::of(Reason::WrongType, "signals", expected));
-                    }
-                    (Word::Reserved(_) | Word::Declared(_), _) => {}
-                }
-            }
+    /// What stands for an event of that time, from its own statement, the shared one and the signals: the strictest wins.
+    fn consent(&mut self, entries: &[Entry<'d>], event: Millis) -> Result<Consent, Refused> {
+        hear(&mut self.statement, self.decoded, entries, self.sending)?;
+        if let Some((known, time, consent)) = &self.resolved
+            && *known == self.statement
+            && (*time == event || !known.is_timed())
+        {
+            return Ok(*consent);
         }
-        let set = match self.consent {
-            Some((known, set)) if known == stated => set,
-            Some(_) | None => self.resolve(stated),
-        };
-        self.consent = Some((stated, set));
-        Ok((set, stated.signals))
+        let consent = self.statement.resolve(self.plan.package(), event);
+        // The earlier one's memory is used for the next.
+        let before = self.resolved.take().map(|(known, ..)| known).unwrap_or_default();
+        let known = std::mem::replace(&mut self.statement, before);
+        self.resolved = Some((known, event, consent));
+        Ok(consent)
     }
+}
 
-    fn resolve(&self, stated: Stated) -> PurposeSet {
-        let package = self.plan.package();
-        let mut grants = Vec::new();
-        for (bit, purpose) in (0_u32..32).zip(&package.purposes) {
-            for (set, granted) in [(stated.granted, true), (stated.refused, false)] {
-                if set & (1 << bit) != 0 {
-                    grants.push(Grant { purpose: &purpose.name, granted });
-                }
-            }
-        }
-        granted(package, stated.signals, &grants)
+/// The time at which consent has to have been given, by the clock that gave its time too.
+pub(crate) fn decided_by(clock: ClockSource, said: Option<Millis>, time: Millis) -> Millis {
+    match clock {
+        ClockSource::Device | ClockSource::Uptime => said.unwrap_or(time),
+        ClockSource::Received => time,
     }
+}
+
+/// Puts everything that an event of these entries came with into one statement, instead of what is in it.
+pub(crate) fn hear<'d>(
+    statement: &mut Statement,
+    decoded: &Decoded<'d>,
+    entries: &[Entry<'d>],
+    sending: &Sending<'_>,
+) -> Result<(), Refused> {
+    statement.clear();
+    statement.signals(sending.signals);
+    for entry in entries.iter().chain(&decoded.shared.entries) {
+        let word = match entry.word {
+            Word::Reserved(word @ (Reserved::Consent | Reserved::Signals)) => word,
+            Word::Reserved(_) | Word::Declared(_) | Word::Refused(_) => continue,
+        };
+        let said = match entry.cell {
+            Cell::Null => continue,
+            Cell::Said(said) => decoded.cells.said.get(said as usize),
+            Cell::Boolean(_)
+            | Cell::Integer(_)
+            | Cell::Float(_)
+            | Cell::Text(_)
+            | Cell::Copied { .. }
+            | Cell::Nested
+            | Cell::EndUser(_) => None,
+        };
+        let Some(said) = said else {
+            let expected = if word == Reserved::Consent {
+                "an object of purposes with true, false, or {granted, version, at}"
+            } else {
+                "an object with gpc and dnt as true or false, tcf as text, google as an object of granted or denied"
+            };
+            return Err(Refused::of(Reason::WrongType, word.name(), expected));
+        };
+        statement.add(said);
+    }
+    Ok(())
 }
 
 fn twice(name: &str) -> Refused {

@@ -8,12 +8,12 @@ use super::*;
 use crate::decode::{Limits, decode};
 use crate::testing::package;
 
-const NOW: Millis = Millis(1_763_770_000_000);
+pub(super) const NOW: Millis = Millis(1_763_770_000_000);
 const LIMITS: Limits = Limits { events_max: 1000, event_bytes_max: 64 << 10 };
 
 /// What was handed on, as far as tests ask.
 #[derive(Debug, Clone, PartialEq)]
-struct Row {
+pub(super) struct Row {
     family: usize,
     values: Vec<String>,
     time: Millis,
@@ -21,7 +21,8 @@ struct Row {
     id: Option<String>,
     boot: Option<u64>,
     seq: Option<u64>,
-    granted: u32,
+    pub(super) granted: u32,
+    pub(super) location_off: bool,
     person: Option<usize>,
 }
 
@@ -47,12 +48,13 @@ impl Rows for Kept {
             boot: event.boot,
             seq: event.seq,
             granted: event.granted.0,
+            location_off: event.location_off,
             person,
         });
     }
 }
 
-fn sending(kind: SourceKind) -> Sending<'static> {
+pub(super) fn sending(kind: SourceKind) -> Sending<'static> {
     let received = Received::At(NOW);
     Sending { kind, permitted: None, received, signals: Signals::default() }
 }
@@ -62,7 +64,15 @@ fn post(body: &str) -> (Vec<Row>, Report) {
 }
 
 fn post_as(body: &str, sending: &Sending<'_>) -> (Vec<Row>, Report) {
-    let plan = Plan::new(package());
+    post_with(package(), body, sending)
+}
+
+pub(super) fn post_with(
+    package: std::sync::Arc<schemas::Package>,
+    body: &str,
+    sending: &Sending<'_>,
+) -> (Vec<Row>, Report) {
+    let plan = Plan::new(package);
     let decoded = match decode(&plan, body.as_bytes(), LIMITS) {
         Ok(decoded) => decoded,
         Err(error) => panic!("{error}"),

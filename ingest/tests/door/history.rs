@@ -100,7 +100,8 @@ fn a_trial_tells_the_fate_of_every_field() {
     assert!(
         matches!(&explained.outcome, Outcome::Accepted { family, .. } if family == "device_usage")
     );
-    assert_eq!(explained.undeclared, ["email", "url"]);
+    assert_eq!(explained.undeclared, ["url"]);
+    assert_eq!(explained.refused, [("email".to_owned(), "e-mail")]);
     assert_eq!(explained.changed[0].kept, "other");
     let fate = |field: &str| explained.fates.iter().find(|fate| fate.field == field).unwrap();
     assert_eq!(fate("country").kept.as_deref(), Some("DK"));

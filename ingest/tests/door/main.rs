@@ -5,6 +5,8 @@ mod browser;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod consent;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod overload;

@@ -1,4 +1,5 @@
-//! What `Sec-GPC` and `DNT` do to each purpose and family: what `anonymizer::granted` decides, in words.
+//! What `Sec-GPC` and `DNT` do to each purpose and family: what `anonymizer::Statement::resolve` decides, in
+//! words.
 
 use super::{Effect, Signal};
 use crate::load::words::span_text;

@@ -285,6 +285,7 @@ impl Store {
                 boot: event.counter,
                 seq: event.counter,
                 granted: event.granted,
+                location_off: false,
             };
             builder.append(&raw, nobody(&self.package, &self.ring));
         }

@@ -195,6 +195,7 @@ pub(super) async fn books(place: &Place) -> BTreeMap<&'static str, u64> {
                 *books.entry(note.name()).or_default() += row.count;
                 continue;
             }
+            Counted::Named(..) => continue,
         };
         *books.entry(name).or_default() += row.count;
     }

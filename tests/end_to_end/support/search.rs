@@ -89,6 +89,7 @@ pub(crate) fn outcomes(data: &Path) -> BTreeMap<String, u64> {
             Counted::Outcome(outcome) => outcome.name(),
             Counted::Refused(reason) => reason.name(),
             Counted::Note(note) => note.name(),
+            Counted::Named(..) => continue,
         };
         *sums.entry(name.to_owned()).or_default() += row.count;
     }

@@ -7,7 +7,7 @@ use crate::decode::parse::{
     CellSeed, NESTING_MAX, NameSeed, Skip, State, Trouble, expecting, otherwise, skip_seq, whole,
 };
 use crate::decode::{Cell, Cells, Entry};
-use crate::plan::Plan;
+use crate::plan::{Plan, Reserved, Word};
 
 /// What an event says, as far as anything is made of it.
 #[derive(Default)]
@@ -35,6 +35,18 @@ pub(super) struct Parts<'a> {
     pub(super) undeclared: u32,
 }
 
+impl Parts<'_> {
+    /// Counts names that say that they hold something refused.
+    fn refuse(&mut self, refused: Option<Word>, names: u32) {
+        let Some(word) = refused else { return };
+        let names = i64::from(names);
+        match self.entries.iter_mut().find(|entry| entry.word == word) {
+            Some(Entry { cell: Cell::Integer(count), .. }) => *count += names,
+            Some(_) | None => self.entries.push(Entry { word, cell: Cell::Integer(names) }),
+        }
+    }
+}
+
 /// A name of an event.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Name {
@@ -47,6 +59,10 @@ enum Name {
     Hash,
     Props,
     Revenue,
+    /// What was decided, as in the native protocol: the trackers say nothing of it, other senders may.
+    Consent,
+    /// Signals, likewise.
+    Signals,
     /// Of the protocol, and nothing is made of it: version, window width, whether it was interactive.
     Unused,
     Undeclared,
@@ -64,6 +80,8 @@ impl Name {
             "h" => Self::Hash,
             "p" | "props" => Self::Props,
             "$" | "revenue" => Self::Revenue,
+            "consent" => Self::Consent,
+            "signals" => Self::Signals,
             "i" | "v" | "w" | "interactive" => Self::Unused,
             _ => Self::Undeclared,
         }
@@ -101,7 +119,13 @@ impl<'a> Visitor<'a> for EventSeed<'_, '_, 'a> {
         let (state, mut told) = (self.0, Told::default());
         // Short and long names are of the same thing: each may stand once.
         let mut seen = Vec::new();
-        while let Some(name) = map.next_key_seed(NameSeed(Name::of))? {
+        let plan = state.plan;
+        let name = |name: &str| {
+            let found = Name::of(name);
+            let refused = (found == Name::Undeclared).then(|| plan.refused(name)).flatten();
+            (found, refused)
+        };
+        while let Some((name, refused)) = map.next_key_seed(NameSeed(name))? {
             if !matches!(name, Name::Unused | Name::Undeclared) {
                 if seen.contains(&name) {
                     return Err(state.stop(Trouble::Repeats));
@@ -125,8 +149,16 @@ impl<'a> Visitor<'a> for EventSeed<'_, '_, 'a> {
                     let parts = &mut told.parts;
                     map.next_value_seed(PartsSeed { state: &mut *state, parts, lookup })?;
                 }
+                Name::Consent | Name::Signals => {
+                    let is_consent = name == Name::Consent;
+                    let word = if is_consent { Reserved::Consent } else { Reserved::Signals };
+                    let word = Word::Reserved(word);
+                    let cell = map.next_value_seed(CellSeed::of(state, word))?;
+                    told.parts.entries.push(Entry { word, cell });
+                }
                 Name::Unused | Name::Undeclared => {
                     told.undeclared += u32::from(name == Name::Undeclared);
+                    told.parts.refuse(refused, 1);
                     map.next_value_seed(Skip { state: &mut *state, depth: NESTING_MAX })?;
                 }
             }
@@ -182,11 +214,15 @@ impl<'a> Visitor<'a> for PartsSeed<'_, '_, '_, 'a> {
             return Ok(());
         }
         let cells = &mut self.state.cells;
-        let entries = parts.entries.into_iter().map(|Entry { word, cell }| {
-            let cell = moved(cells, &inner.cells, cell);
-            Entry { word, cell }
-        });
-        self.parts.entries.extend(entries);
+        for entry in parts.entries {
+            match entry.refused() {
+                Some((_, names)) => self.parts.refuse(Some(entry.word), names),
+                None => {
+                    let cell = moved(cells, &inner.cells, entry.cell);
+                    self.parts.entries.push(Entry { word: entry.word, cell });
+                }
+            }
+        }
         if let Some(link) = parts.link {
             self.parts.link = Some(moved(&mut self.state.cells, &inner.cells, link));
         }
@@ -218,9 +254,7 @@ fn moved<'a>(into: &mut Cells<'a>, from: &Cells<'_>, cell: Cell<'_>) -> Cell<'a>
         Cell::Float(number) => Cell::Float(number),
         Cell::Null => Cell::Null,
         // Values here are plain: an object is none of these.
-        Cell::Nested | Cell::Consent { .. } | Cell::Signals { .. } | Cell::EndUser(_) => {
-            Cell::Nested
-        }
+        Cell::Nested | Cell::Said(_) | Cell::EndUser(_) => Cell::Nested,
     }
 }
 
@@ -270,8 +304,9 @@ impl<'a> Visitor<'a> for ObjectSeed<'_, '_, '_, 'a> {
                     parts.entries.push(Entry { word, cell });
                 }
                 Part::Link => parts.link = Some(map.next_value_seed(CellSeed::plain(state))?),
-                Part::Undeclared => {
+                Part::Undeclared(refused) => {
                     parts.undeclared += 1;
+                    parts.refuse(refused, 1);
                     map.next_value_seed(Skip { state: &mut *state, depth: NESTING_MAX })?;
                 }
             }

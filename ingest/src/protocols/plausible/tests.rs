@@ -21,6 +21,7 @@ fn told(body: &str) -> Result<(Vec<String>, u32), BodyError> {
             (None, Cell::Null) => "null".to_owned(),
             (None, Cell::Boolean(truth)) => truth.to_string(),
             (None, Cell::Nested) => "nested".to_owned(),
+            (None, Cell::Said(_)) => "said".to_owned(),
             (None, cell) => cell.float().expect("a number").to_string(),
         };
         fields.push(format!("{}={value}", plan.name(entry.word)));
@@ -78,7 +79,33 @@ fn properties_cannot_say_what_the_event_says_itself() {
         "end_user":{"address":"192.0.2.1"},"site":"other","country":"DK","events":[]}}"#;
     assert_eq!(fields(body), ["name=x"]);
     assert_eq!(undeclared(body), 15);
-    assert_eq!(undeclared(r#"{"n":"x","type":"device_usage","id":"1","consent":{}}"#), 3);
+    assert_eq!(undeclared(r#"{"n":"x","type":"device_usage","id":"1","end_user":{}}"#), 3);
+}
+
+/// The trackers say nothing of it; who else posts here may, where the native protocol has it.
+#[test]
+fn consent_and_signals_may_stand_beside_the_properties() {
+    let body = r#"{"n":"x","consent":{"website":true},"signals":{"gpc":true},"p":{"signals":{"gpc":false}}}"#;
+    assert_eq!(fields(body), ["name=x", "consent=said", "signals=said"]);
+    assert_eq!(undeclared(body), 1);
+    assert!(told(r#"{"n":"x","consent":{},"consent":{}}"#).is_err());
+}
+
+#[test]
+fn names_of_refused_things_are_counted_wherever_they_stand() {
+    for body in [
+        r#"{"n":"x","email":"y"}"#,
+        r#"{"n":"x","p":{"email":"y"}}"#,
+        r#"{"n":"x","p":"{\"email\":\"y\"}"}"#,
+        r#"{"n":"x","$":{"email":"y"}}"#,
+    ] {
+        assert_eq!(
+            (fields(body), undeclared(body)),
+            (vec!["name=x".to_owned(), "e-mail=1".to_owned()], 1)
+        );
+    }
+    let twice = r#"{"n":"x","email":1,"p":"{\"email\":1}","$":{"mail":1}}"#;
+    assert_eq!(fields(twice), ["name=x", "e-mail=3"]);
 }
 
 #[test]
