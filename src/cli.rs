@@ -9,8 +9,8 @@ use tracing::level_filters::LevelFilter;
 #[cfg(feature = "kafka")]
 use crate::commands::kafka;
 use crate::commands::{
-    access, hold, import, init, keyring, notice, policy, query, release, replay, run, sql, status,
-    subject, try_event, version,
+    access, audit, hold, import, init, keyring, notice, policy, query, release, replay, run, sql,
+    status, subject, try_event, version,
 };
 use crate::config::Config;
 use crate::{demo, generate, harden, telemetry};
@@ -42,6 +42,8 @@ enum Command {
     Reader(access::ReaderCommand),
     /// What the running service does: by source, and for the log and the next closings.
     Status(status::Args),
+    /// Holds all that is at rest against what the policy promises; ends with 1 if anything is found.
+    Audit(audit::Args),
     /// Made-up events as NDJSON: seeded, realistic, hostile now and then.
     Generate(generate::Args),
     /// Reads history from NDJSON or Parquet through gate 1 into the tables.
@@ -118,6 +120,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Source(command) => access::source(command, &config()?),
         Command::Reader(command) => access::reader(command, &config()?),
         Command::Status(args) => status::run(&args, config()?).await,
+        Command::Audit(args) => audit::run(&args, &config()?).await,
         Command::Generate(args) => generate::run(args),
         Command::Import(args) => import::run(args, config()?).await,
         Command::Query(args) => query::run(args, &config()?).await,

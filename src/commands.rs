@@ -1,6 +1,7 @@
 //! One file a command: reads arguments, calls the stages, prints.
 
 pub mod access;
+pub mod audit;
 pub mod hold;
 pub mod import;
 pub mod init;

@@ -36,6 +36,8 @@ pub struct Config {
     pub sources: SourcesConfig,
     /// Registry of who may read (`quorate reader`); holds hashes of tokens only.
     pub readers: PathBuf,
+    /// Where this machine is, by your word, for a package that promises a residency: a country (`DE`) or `EEA`.
+    pub region: Option<String>,
     /// Who posts events, and how much of it is taken.
     pub ingest: ingest::IngestConfig,
     /// Who reads statistics.
@@ -94,6 +96,8 @@ pub struct KeyringConfig {
     pub dir: Location,
     /// Settings of that store, as `storage.events.options`.
     pub options: Properties,
+    /// Where it is, as `storage.events.region`.
+    pub region: Option<String>,
     /// File of the key-encryption key. On another device than `dir` a stolen disk opens nothing.
     pub key_encryption_key: PathBuf,
     /// Whether to start where the system does not lock the memory of keys.
@@ -170,6 +174,7 @@ impl Default for Config {
             data: "data".into(),
             sources: SourcesConfig::default(),
             readers: "readers.toml".into(),
+            region: None,
             ingest: ingest::IngestConfig::default(),
             query: QueryConfig::default(),
             operator: OperatorConfig::default(),
@@ -204,6 +209,7 @@ impl Default for KeyringConfig {
         Self {
             dir: "keyring".into(),
             options: Properties::default(),
+            region: None,
             key_encryption_key: "key-encryption.key".into(),
             lock_memory: LockMemory::default(),
             accept_snapshots: false,
@@ -513,7 +519,7 @@ impl Config {
 
 /// A configured root, or the data folder.
 fn root(configured: Option<&RootConfig>, data: &Path, key: &str) -> anyhow::Result<Root> {
-    let Some(RootConfig { url, options }) = configured else { return Ok(Root::folder(data)) };
+    let Some(RootConfig { url, options, .. }) = configured else { return Ok(Root::folder(data)) };
     let options = options.read().with_context(|| format!("{key}.options cannot be used"))?;
     Root::parse(&url.to_string(), &options).with_context(|| format!("{key} cannot be used"))
 }

@@ -111,6 +111,18 @@ async fn show(args: &Args, place: &Place) -> anyhow::Result<()> {
     verdict(&sent, &books, &searched)
 }
 
+/// Fills a new folder as the demo does, with what the policy package in a folder declares.
+#[cfg(test)]
+pub(crate) async fn fill(folder: PathBuf, policy: PathBuf, events: u64) -> anyhow::Result<()> {
+    let args = Args { policy: Some(policy), events, data: Some(folder), seed: 1 };
+    let place = Place::make(args.data.clone(), args.policy.clone())?;
+    let (plan, mut steps) = (Plan::new(&args, system_clock()()), Steps::new());
+    let package = package(place.config.policy.as_deref())?;
+    plan.import(&place, &package, &mut steps).await?;
+    plan.post(&place, &package, &mut steps).await?;
+    Ok(())
+}
+
 /// Ends the demo with an error where the screen had to show one.
 fn verdict(sent: &Sent, books: &Books, searched: &Searched) -> anyhow::Result<()> {
     if let Some(difference) = books.difference(sent) {

@@ -39,6 +39,15 @@ pub fn no_core_dumps() -> anyhow::Result<()> {
 /// If a thing that the configuration does not put up with is so, with what to do.
 pub fn check(config: &KeyringConfig) -> anyhow::Result<()> {
     memory(config.lock_memory, anonymizer::lock_memory())?;
+    check_folders(config)
+}
+
+/// Checks that key files do not outlive their destruction.
+///
+/// # Errors
+///
+/// If they lie on a file system that keeps what is overwritten, and the configuration does not put up with it.
+pub fn check_folders(config: &KeyringConfig) -> anyhow::Result<()> {
     let folder = config.dir.folder().into_iter();
     for path in folder.chain([config.key_encryption_key.as_path()]) {
         versions(path, file_system(path), config.accept_snapshots)?;

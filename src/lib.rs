@@ -4,6 +4,7 @@
 //! the terminal are. It is a library only so that tests can use what the commands use.
 
 pub mod apart;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -20,6 +21,7 @@ pub mod operator;
 pub mod pipeline;
 pub mod rehearsal;
 pub mod replay;
+pub mod residency;
 pub mod scan;
 pub mod service;
 pub mod shelf;

@@ -12,7 +12,7 @@ use disclosure::Disclosure;
 use ingest::Suspension;
 use metrics_exporter_prometheus::PrometheusHandle;
 use schemas::time::SECOND_MS;
-use schemas::{Clock, Named, Note, Outcome};
+use schemas::{Clock, Millis, Named, Note, Outcome};
 use serde::{Deserialize, Serialize};
 use sink::{Counted, OutcomeRow};
 use transport::Log;
@@ -20,6 +20,7 @@ use transport::Log;
 use crate::apart::Apart;
 use crate::config::Roles;
 use crate::pipeline::Progress;
+use crate::residency::Placed;
 use crate::space::Free;
 use crate::telemetry::as_gauge;
 
@@ -45,6 +46,8 @@ pub struct Operator {
     pub disclosure: Option<Arc<Disclosure>>,
     /// Rows that are kept apart, if this process can see them.
     pub apart: Option<Arc<Apart>>,
+    /// Where stores are, if the package promises a residency.
+    pub residency: Vec<Placed>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -94,6 +97,31 @@ pub struct Status {
     pub outcomes: Vec<Outcomes>,
     /// The next period of each statistic to close.
     pub closings: Vec<Closing>,
+    /// Hours of the embedded log, oldest first.
+    #[serde(default)]
+    pub log_hours: Vec<LogHour>,
+    /// Where stores are, if the package promises a residency.
+    #[serde(default)]
+    pub residency: Vec<Placed>,
+}
+
+/// Frames that were sealed in one hour or before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogHour {
+    /// Begin of the hour, RFC 3339.
+    pub hour: String,
+    /// How many.
+    pub frames: u64,
+}
+
+impl LogHour {
+    /// The hours that a log holds.
+    pub async fn of(log: &dyn Log) -> Vec<Self> {
+        let hours = log.hours().await.into_iter();
+        hours
+            .map(|(hour, frames)| Self { hour: Millis::of_hour(hour).to_string(), frames })
+            .collect()
+    }
 }
 
 /// What became of the events of one family: received is the sum of the others.
@@ -229,6 +257,11 @@ async fn status(State(operator): State<Operator>) -> impl IntoResponse {
         holds: operator.apart.as_ref().map_or(0, |apart| apart.holds()),
         outcomes: Outcomes::by_family(operator.progress.outcomes()),
         closings: closings.map(closing).collect(),
+        log_hours: match &operator.log {
+            Some(log) => LogHour::of(log.as_ref()).await,
+            None => Vec::new(),
+        },
+        residency: operator.residency,
     })
 }
 

@@ -190,19 +190,34 @@ impl Scanner {
     }
 
     fn parquet(&self, place: &str, content: Vec<u8>, report: &mut Report) -> anyhow::Result<()> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(content))?;
-        let reader = reader.with_batch_size(BATCH_ROWS).build()?;
-        let mut values = Vec::new();
-        for batch in reader {
-            let batch = batch?;
-            for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-                values.clear();
-                report.values += write_values(column.as_ref(), &mut values)?;
-                self.bytes(&format!("{place}, column {}", field.name()), &values, report);
-            }
-        }
-        Ok(())
+        decoded(content, &mut |column, values, count| {
+            report.values += count;
+            self.bytes(&format!("{place}, column {column}"), values, report);
+        })
     }
+}
+
+/// Decodes a Parquet file: for each batch of rows the name of each column, its values, a line each, and how many.
+///
+/// # Errors
+///
+/// If it is none.
+pub(crate) fn decoded(
+    content: Vec<u8>,
+    each: &mut dyn FnMut(&str, &[u8], u64),
+) -> anyhow::Result<()> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(content))?;
+    let reader = reader.with_batch_size(BATCH_ROWS).build()?;
+    let mut values = Vec::new();
+    for batch in reader {
+        let batch = batch?;
+        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+            values.clear();
+            let count = write_values(column.as_ref(), &mut values)?;
+            each(field.name(), &values, count);
+        }
+    }
+    Ok(())
 }
 
 fn is_gone(error: &anyhow::Error) -> bool {

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::operator::{self, Operator};
 use crate::pipeline::watch::Watch;
 use crate::pipeline::{Progress, Request, Stage, Worker};
+use crate::residency;
 use crate::space::{self, Free};
 use crate::store::{Node, Store};
 use crate::subject;
@@ -118,6 +119,7 @@ impl Service {
             log: Some(Arc::clone(&store.log)),
             disclosure: roles.worker.then(|| Arc::clone(&store.disclosure)),
             apart: Some(Arc::clone(&store.apart)),
+            residency: residency::stores(&config, &package)?,
             clock,
         });
         let (requests, inbox) = mpsc::channel(16);
@@ -192,6 +194,7 @@ impl Service {
             log: None,
             disclosure: None,
             apart: None,
+            residency: residency::stores(&node.config, &node.package)?,
             clock: Arc::clone(&node.clock),
         });
         let operator = ports.listen(node.config.operator.listen, status, None)?;

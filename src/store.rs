@@ -1,6 +1,7 @@
 //! Everything that one process owns while it works on a data folder: package, keys, log, tables.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::clock::{Clocks, GuardedClock};
 use crate::config::{Config, Roles};
 use crate::hold::HoldLedger;
 use crate::pipeline::watch::Others;
+use crate::residency;
 use crate::streams::{Feed, NoLog, Streams};
 use crate::subject::Requests;
 
@@ -130,6 +132,7 @@ impl Node {
         let guarded = Arc::clone(&time);
         let clock: Clock = Arc::new(move || guarded.check().now);
         let package = package(config.policy.as_deref())?;
+        residency::check(&config, &package)?;
         let steady = crate::clock::steady();
         Ok(Self { config, roles, clock, time, package, steady, lock })
     }
@@ -464,6 +467,17 @@ pub fn is_in_use(data: &Path) -> bool {
     data.join("LOCK").exists() && DataLock::take(data).is_err()
 }
 
+/// Makes a folder that nobody but its owner can look into, if it is not there; its parents as usual.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
 /// Holds a data folder for one process, and lets go when dropped.
 pub(crate) struct DataLock {
     _file: File,
@@ -471,7 +485,7 @@ pub(crate) struct DataLock {
 
 impl DataLock {
     pub(crate) fn take(data: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(data)
+        make_private(data)
             .with_context(|| format!("cannot make the data folder {}", data.display()))?;
         let path = data.join("LOCK");
         let file =

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::commands::{print, table};
 use crate::config::{Config, Roles};
 use crate::operator::{Outcomes, Status};
+use crate::residency::Placed;
 
 /// Options of `status`.
 #[derive(clap::Args)]
@@ -31,7 +32,7 @@ pub async fn run(args: &Args, config: Config) -> anyhow::Result<()> {
     print(&render(&serde_json::from_str(&text)?))
 }
 
-fn fetch(address: SocketAddr) -> anyhow::Result<String> {
+pub(crate) fn fetch(address: SocketAddr) -> anyhow::Result<String> {
     let mut answer = ureq::get(format!("http://{address}/status")).call().map_err(|error| {
         anyhow::anyhow!("no service answers at {address} ({error}): start it with `quorate run`")
     })?;
@@ -90,6 +91,10 @@ fn render(status: &Status) -> String {
         text.push('\n');
         text.push_str(&render_outcomes(&status.outcomes));
     }
+    if !status.residency.is_empty() {
+        text.push('\n');
+        text.push_str(&render_residency(&status.residency));
+    }
     let mut rows = vec![["statistic", "period from", "closes at"].map(str::to_owned).to_vec()];
     for closing in &status.closings {
         let cells = [&closing.statistic, &closing.period_start, &closing.closes_at];
@@ -130,6 +135,16 @@ fn render_notes(outcomes: &[Outcomes]) -> String {
     if rows.len() > 1 { format!("\n{}", table(&rows)) } else { String::new() }
 }
 
+/// A line a store: the promise is as good as what is known of where it is.
+pub(crate) fn render_residency(stores: &[Placed]) -> String {
+    let mut rows = vec![["store", "region", "residency"].map(str::to_owned).to_vec()];
+    for Placed { store, place: _, region, verdict } in stores {
+        let region = region.clone().unwrap_or_default();
+        rows.push(vec![store.clone(), region, verdict.text().to_owned()]);
+    }
+    table(&rows)
+}
+
 /// A line a source; columns are named as the keys of the service's answer.
 fn render_sources(sources: &Value) -> String {
     let Some(sources) = sources.as_array().filter(|sources| !sources.is_empty()) else {
@@ -164,6 +179,7 @@ fn word(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::residency::Verdict;
 
     #[test]
     fn a_status_is_a_table_by_source_with_reasons_then_log_and_closings() {
@@ -194,6 +210,13 @@ mod tests {
                 ..Outcomes::default()
             }],
             closings: Vec::new(),
+            log_hours: Vec::new(),
+            residency: vec![Placed {
+                store: "keyring".to_owned(),
+                place: "keys".to_owned(),
+                region: None,
+                verdict: Verdict::Unchecked,
+            }],
         };
         let text = render(&status);
         for part in [
@@ -211,6 +234,7 @@ mod tests {
             "acknowledged: expiry",
             "-7200 s",
             "legal holds: 3",
+            "the operator's assertion",
         ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }

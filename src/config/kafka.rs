@@ -31,6 +31,8 @@ pub struct KafkaConfig {
     pub buffer_bytes: u64,
     /// librdkafka's settings, for every client.
     pub properties: Properties,
+    /// Where the brokers are, by your word, for a package that promises a residency: a country (`DE`) or `EEA`.
+    pub region: Option<String>,
 }
 
 impl Default for KafkaConfig {
@@ -40,6 +42,7 @@ impl Default for KafkaConfig {
             replication: 3,
             buffer_bytes: 64 << 20,
             properties: Properties::default(),
+            region: None,
         }
     }
 }

@@ -80,6 +80,10 @@ pub struct RootConfig {
     /// Settings of the store by their own names, such as `aws_access_key_id`, `aws_region`, `aws_endpoint`.
     #[serde(default)]
     pub options: Properties,
+    /// Where it is, by your word: a country (`DE`), `EEA` or a region of its provider. Needed where a package promises a
+    /// residency and neither the URL nor the options tell.
+    #[serde(default)]
+    pub region: Option<String>,
 }
 
 /// Both roots; without one of them it is the data folder.

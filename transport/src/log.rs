@@ -131,6 +131,12 @@ pub trait Log: Send + Sync {
 
     /// Space that the log takes, in bytes; an estimate.
     async fn bytes(&self) -> u64;
+
+    /// Hours (since 1970) in which frames that it holds were sealed at the latest, and how many, oldest first; none where
+    /// somebody else keeps them.
+    async fn hours(&self) -> Vec<(u32, u64)> {
+        Vec::new()
+    }
 }
 
 /// Why a log did not do what it was asked.

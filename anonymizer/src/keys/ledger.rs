@@ -117,6 +117,19 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// The keys that a ledger tells of, whosever it is.
+    pub(super) fn told(shelves: &Shelves) -> Result<Vec<KeyEntry>, Error> {
+        let ledger = Self {
+            shelf: Arc::clone(&shelves.ledger),
+            name: shelves.ledger_name.clone(),
+            ring: Arc::clone(&shelves.ring),
+            read: Mutex::default(),
+        };
+        ledger.refresh()?;
+        let entries = ledger.read().entries();
+        Ok(entries)
+    }
+
     pub(super) fn place(&self) -> PathBuf {
         self.shelf.place(&self.name)
     }

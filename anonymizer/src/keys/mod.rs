@@ -301,6 +301,15 @@ impl KeyRing {
         verify::verify(shelves, kek_file)
     }
 
+    /// Every key that the ledger tells of, in order of name, without a look at the ring. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ledger`] or [`Error::Io`] if the ledger cannot be read.
+    pub fn list_on(shelves: &Shelves) -> Result<Vec<KeyEntry>, Error> {
+        Ledger::told(shelves)
+    }
+
     /// Reads what others did: keys that they destroyed are forgotten and wiped from memory. To be called every
     /// [`crate::shared::REFRESH_EVERY_MS`] where many nodes share the ring; says to them that this one is at work.
     ///

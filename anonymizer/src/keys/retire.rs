@@ -68,6 +68,23 @@ impl Terms<'_> {
     }
 }
 
+impl KeyName {
+    /// Why the key should be gone by `now`, if it was made at `created` and frames are kept for `raw_retention_max_ms` at most;
+    /// none if it may live.
+    #[must_use]
+    pub fn is_over(
+        &self,
+        package: &Package,
+        created: Millis,
+        now: Millis,
+        raw_retention_max_ms: i64,
+    ) -> Option<&'static str> {
+        let raw_retention_ms = raw_retention_max_ms;
+        let terms = Terms { package, sealed_through: None, raw_retention_ms, raw_retention_max_ms };
+        terms.over(self, created, now)
+    }
+}
+
 /// When `epoch` of `family` ends.
 pub(crate) fn epoch_end(family: &Family, epoch: i32) -> Millis {
     epoch_start(epoch.saturating_add(1), family.epoch_days)

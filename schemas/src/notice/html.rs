@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::document::{Block, Document, Piece, Table, Text};
 use crate::words;
 
-/// The style of the page, inline.
-const STYLE: &str = include_str!("style.css");
+/// The style of the page, inline, and of other pages beside it.
+pub const STYLE: &str = include_str!("style.css");
 
 /// What a Content-Security-Policy has to allow for the page's style, as a source of `style-src`; see
 /// [`content_security_policy`].
@@ -118,7 +118,8 @@ fn inline(text: &Text) -> String {
 }
 
 /// For text and for attributes in double quotes. Characters that steer a terminal or turn the direction of text go.
-fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {

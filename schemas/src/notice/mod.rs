@@ -12,7 +12,7 @@ mod promises;
 mod rights;
 mod signals;
 
-pub use html::{STYLE_HASH, content_security_policy};
+pub use html::{STYLE, STYLE_HASH, content_security_policy, escape};
 
 use serde::{Serialize, Serializer};
 

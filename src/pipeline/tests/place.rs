@@ -53,7 +53,8 @@ impl Place {
     pub(super) fn node(&self, name: &str, roles: Roles) -> Node {
         let mut config = self.config.clone();
         let shared = self.config.data.clone();
-        let root = RootConfig { url: Location::Folder(shared), options: Properties::default() };
+        let url = Location::Folder(shared);
+        let root = RootConfig { url, options: Properties::default(), region: None };
         config.storage = StorageConfig { events: Some(root.clone()), statistics: Some(root) };
         config.data = self.config.data.with_file_name(name);
         let mut kafka = KafkaConfig::default();

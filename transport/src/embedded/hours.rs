@@ -82,6 +82,14 @@ impl Hours {
         ends.max().unwrap_or(0)
     }
 
+    /// Hours whose frames are there, and how many, oldest first.
+    pub(super) fn held(&self) -> Vec<(u32, u64)> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let frames = |hour: &Hour| hour.spans.iter().map(|(first, end)| end - first).sum();
+        let held = state.list.iter().map(|hour| (hour.hour, frames(hour)));
+        held.filter(|(_, frames)| *frames > 0).collect()
+    }
+
     /// The keyspace for a frame sealed in `hour`.
     ///
     /// That is the newest one while the frame's hour is its own or the one before, else a new one: after a clock

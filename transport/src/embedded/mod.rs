@@ -295,6 +295,10 @@ impl Log for EmbeddedLog {
         let bytes = |opened: &Opened| opened.database.disk_space().map_err(storage);
         self.blocking(move |_, opened| bytes(opened)).await.unwrap_or(0)
     }
+
+    async fn hours(&self) -> Vec<(u32, u64)> {
+        self.blocking(move |_, opened| Ok(opened.hours.held())).await.unwrap_or_default()
+    }
 }
 
 /// Frames at the positions of `range`, up to the first that is missing or damaged. If that is the very first, it is
