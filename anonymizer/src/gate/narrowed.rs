@@ -10,6 +10,7 @@ use schemas::PurposeSet;
 use super::Gate;
 use crate::error::Error;
 use crate::layout;
+use crate::nulled::Nulled;
 use crate::seal::Header;
 use crate::suppression::Listed;
 
@@ -23,9 +24,9 @@ impl Gate {
         family: usize,
         columns: RecordBatch,
         listed: Option<&[Listed]>,
-    ) -> (RecordBatch, u64) {
+    ) -> (RecordBatch, Nulled) {
         let Some(listed) = listed.filter(|listed| listed.iter().any(|row| row.taken.0 != 0)) else {
-            return (columns, 0);
+            return (columns, Nulled::default());
         };
         let granted = columns.column(layout::GRANTED).as_primitive::<UInt32Type>().values();
         let left = |(granted, listed): (&u32, &Listed)| listed.leaves(PurposeSet(*granted));
@@ -43,14 +44,14 @@ impl Gate {
             listed[row].taken.0 == 0 || left[row].meets(purposes)
         };
         out[layout::VISIT] = kept(&out[layout::VISIT], |row| stays(row, declared.purposes)).0;
-        let mut nulled = 0;
+        let mut nulled = Nulled::default();
         for (field, raw) in declared.fields.iter().zip(&plan.layout.fields) {
             let Some(raw) = *raw else { continue };
             let contributor = plan.contributor.raw == Some(raw);
             let stays = |row: usize| stays(row, field.purposes) || (contributor && is_key(row));
             let (column, gone) = kept(&out[raw], stays);
             out[raw] = column;
-            nulled += if contributor { 0 } else { gone };
+            nulled.fallen(field.purposes, if contributor { 0 } else { gone });
         }
         let columns = RecordBatch::try_new(columns.schema(), out);
         (columns.expect("each column has as many values as before"), nulled)
