@@ -28,8 +28,10 @@ const FOLDER: &str = "apart";
 pub enum Kind {
     /// They have to be kept, longer than they would be.
     Hold,
-    /// Their contributor asked that they be kept and not used.
+    /// Their contributor asked that they be kept and not used, or hidden before they are erased.
     Restriction,
+    /// They are no rows yet: corrected events, until those that they replace are erased.
+    Correction,
 }
 
 /// How far a lot is.

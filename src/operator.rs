@@ -22,6 +22,7 @@ use crate::config::Roles;
 use crate::pipeline::Progress;
 use crate::residency::Placed;
 use crate::space::Free;
+use crate::subject::{Entry, Requests, Stage};
 use crate::telemetry::as_gauge;
 
 /// Failed rounds of the worker after which the service says that it is not ready.
@@ -44,6 +45,8 @@ pub struct Operator {
     pub log: Option<Arc<dyn Log>>,
     /// Gate 2, for the next closings, if this process has it.
     pub disclosure: Option<Arc<Disclosure>>,
+    /// Requests of single people, if this process takes them.
+    pub requests: Option<Arc<Requests>>,
     /// Rows that are kept apart, if this process can see them.
     pub apart: Option<Arc<Apart>>,
     /// Where stores are, if the package promises a residency.
@@ -95,6 +98,12 @@ pub struct Status {
     /// What became of every event, by the ledger as it was last committed; those of no family first.
     #[serde(default)]
     pub outcomes: Vec<Outcomes>,
+    /// Requests of single people that are not answered yet.
+    #[serde(default)]
+    pub requests_open: u64,
+    /// Those of them that should have been by now.
+    #[serde(default)]
+    pub requests_overdue: u64,
     /// The next period of each statistic to close.
     pub closings: Vec<Closing>,
     /// Hours of the embedded log, oldest first.
@@ -239,6 +248,7 @@ async fn status(State(operator): State<Operator>) -> impl IntoResponse {
         period_start: closing.period_start.to_string(),
         closes_at: closing.closes_at.to_string(),
     };
+    let (requests_open, requests_overdue) = operator.waiting();
     Json(Status {
         roles: operator.roles.to_string(),
         sources: serde_json::to_value(operator.server.as_ref().map(|server| server.stats()))
@@ -256,6 +266,8 @@ async fn status(State(operator): State<Operator>) -> impl IntoResponse {
         lost_frames: operator.progress.lost_frames(),
         holds: operator.apart.as_ref().map_or(0, |apart| apart.holds()),
         outcomes: Outcomes::by_family(operator.progress.outcomes()),
+        requests_open,
+        requests_overdue,
         closings: closings.map(closing).collect(),
         log_hours: match &operator.log {
             Some(log) => LogHour::of(log.as_ref()).await,
@@ -268,6 +280,14 @@ async fn status(State(operator): State<Operator>) -> impl IntoResponse {
 impl Operator {
     fn suspensions(&self) -> Vec<Suspension> {
         self.server.as_ref().map_or_else(Vec::new, |server| server.suspensions())
+    }
+
+    /// Requests that are not answered, and those that should have been.
+    fn waiting(&self) -> (u64, u64) {
+        let entries = self.requests.as_ref().map_or_else(Vec::new, |requests| requests.entries());
+        let is_open = |entry: &&Entry| matches!(entry.state, Stage::Received | Stage::Removing);
+        let overdue = entries.iter().filter(|entry| entry.overdue);
+        (entries.iter().filter(is_open).count() as u64, overdue.count() as u64)
     }
 
     async fn log_bytes(&self) -> u64 {

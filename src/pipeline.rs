@@ -9,8 +9,9 @@ mod patience;
 #[cfg(feature = "kafka")]
 mod records;
 pub(crate) mod removal;
+mod rights;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +34,7 @@ use crate::frames::READ_BYTES_MAX;
 use crate::hold::Posted;
 use crate::store::Store;
 use crate::streams::{Records, appended};
+use crate::subject::Stored;
 
 pub mod watch;
 
@@ -174,6 +176,15 @@ pub enum Request {
     Maintain(oneshot::Sender<usize>),
     /// Remove what is stored of suppressed contributors, then answer.
     Remove(oneshot::Sender<()>),
+    /// Read what is stored of a contributor, then answer; the error is for who asked.
+    Stored {
+        /// Index of the family.
+        family: usize,
+        /// The pseudonyms that its rows can have.
+        own: HashSet<[u8; 16]>,
+        /// Who asked.
+        done: oneshot::Sender<Result<Stored, String>>,
+    },
     /// Do what is asked about legal holds, then answer; the error is for who asked.
     Hold(Posted, oneshot::Sender<Result<serde_json::Value, String>>),
 }
@@ -289,6 +300,15 @@ impl Worker {
                     }
                     Some(Request::Remove(done)) => {
                         self.remove_suppressed().await.map(|()| _ = done.send(()))
+                    }
+                    Some(Request::Stored { family, own, done }) => {
+                        match self.stored(family, &own).await {
+                            Ok(stored) => Ok(drop(done.send(Ok(stored)))),
+                            Err(error) => {
+                                drop(done.send(Err(format!("{error:#}"))));
+                                Err(error)
+                            }
+                        }
                     }
                     Some(Request::Hold(posted, done)) => {
                         let held = self.hold(posted).await;
@@ -670,8 +690,13 @@ impl Worker {
         if !self.store.own().maintainer {
             return Ok(0);
         }
-        self.remove_suppressed().await?;
         let moment = self.store.time.check();
+        let tended = match moment.is_trusted() {
+            true => self.store.requests.tend(moment.now),
+            false => Ok(()),
+        };
+        self.remove_suppressed().await?;
+        tended?;
         if !moment.is_trusted() {
             return Ok(0);
         }

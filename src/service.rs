@@ -120,6 +120,7 @@ impl Service {
             disclosure: roles.worker.then(|| Arc::clone(&store.disclosure)),
             apart: Some(Arc::clone(&store.apart)),
             residency: residency::stores(&config, &package)?,
+            requests: Some(Arc::clone(&store.requests)),
             clock,
         });
         let (requests, inbox) = mpsc::channel(16);
@@ -195,6 +196,7 @@ impl Service {
             disclosure: None,
             apart: None,
             residency: residency::stores(&node.config, &node.package)?,
+            requests: None,
             clock: Arc::clone(&node.clock),
         });
         let operator = ports.listen(node.config.operator.listen, status, None)?;

@@ -8,19 +8,20 @@ use std::sync::Arc;
 use anonymizer::{Agents, Gate, Geo, KeyRing, Resolver};
 use anyhow::{Context, bail};
 use disclosure::Disclosure;
+use schemas::time::HOUR_MS;
 use schemas::{Clock, Millis, Package};
 use sink::{IMPORT, Own, Sink};
 use transport::embedded::EmbeddedLog;
 use transport::{Log, LogError};
 
-use crate::apart::{Apart, State};
+use crate::apart::{Apart, Kind, State};
 use crate::clock::{Clocks, GuardedClock};
 use crate::config::{Config, Roles};
 use crate::hold::HoldLedger;
 use crate::pipeline::watch::Others;
 use crate::residency;
 use crate::streams::{Feed, NoLog, Streams};
-use crate::subject::Requests;
+use crate::subject::{Means, Requests};
 
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
@@ -241,8 +242,19 @@ impl Store {
             true => Some(Refresher::of(Arc::clone(&gate), Arc::clone(&resolver))?),
             false => None,
         };
-        let requests = shared::requests(&config, sharing, &package, &gate, list, &clock)?;
         let (apart, holds) = (shared::apart(&config, &ring)?, shared::holds(&config)?);
+        let (keep_ms, most_ms) = config.log.raw_retention_ms();
+        let means = Means {
+            package: Arc::clone(&package),
+            gate: Arc::clone(&gate),
+            ring: Arc::clone(&ring),
+            resolver: Arc::clone(&resolver),
+            apart: Arc::clone(&apart),
+            list,
+            clock: Arc::clone(&clock),
+            sealed_hours: (keep_ms / HOUR_MS, most_ms / HOUR_MS),
+        };
+        let requests = shared::requests(&config, sharing, means)?;
         tracing::trace!(target: "quorate::moment", "start log");
         let log = match log {
             Some(log) => log,
@@ -414,7 +426,9 @@ impl Store {
         self.apart.refresh()?;
         for lot in self.apart.list() {
             let is_here = matches!(lot.state, State::Taking | State::Kept | State::Returning);
-            let Some((family, _)) = self.package.family(&lot.family).filter(|_| is_here) else {
+            let is_row = lot.kind != Kind::Correction;
+            let family = self.package.family(&lot.family).filter(|_| is_here && is_row);
+            let Some((family, _)) = family else {
                 continue;
             };
             if self.apart.has_key(&lot.id)? {

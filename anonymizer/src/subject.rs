@@ -105,6 +105,12 @@ impl Subject {
         self.spoken.iter().map(|text| text.as_str())
     }
 
+    /// Whether both are the same contributor of the same family.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.family, &self.canonical) == (other.family, &other.canonical)
+    }
+
     /// A commitment under a nonce of its own. Who has no nonce cannot try identifiers out on it.
     ///
     /// # Errors

@@ -87,6 +87,12 @@ fn render(status: &Status) -> String {
     if status.holds > 0 {
         text.push_str(&format!("legal holds: {} (see `quorate hold list`)\n", status.holds));
     }
+    if status.requests_open > 0 {
+        let (open, overdue) = (status.requests_open, status.requests_overdue);
+        text.push_str(&format!(
+            "requests of single people: {open} not answered, {overdue} overdue\n"
+        ));
+    }
     if !status.outcomes.is_empty() {
         text.push('\n');
         text.push_str(&render_outcomes(&status.outcomes));
@@ -209,6 +215,8 @@ mod tests {
                 named: [(Note::Nulled, [("website".to_owned(), 6)].into())].into(),
                 ..Outcomes::default()
             }],
+            requests_open: 2,
+            requests_overdue: 1,
             closings: Vec::new(),
             log_hours: Vec::new(),
             residency: vec![Placed {
@@ -233,6 +241,7 @@ mod tests {
             "2 hours",
             "acknowledged: expiry",
             "-7200 s",
+            "2 not answered, 1 overdue",
             "legal holds: 3",
             "the operator's assertion",
         ] {

@@ -102,7 +102,7 @@ impl Worker {
     }
 
     /// Takes rows that are written down out of their table.
-    async fn take_out(&mut self, lot: Lot, rows: &[RecordBatch]) -> anyhow::Result<Lot> {
+    pub(super) async fn take_out(&mut self, lot: Lot, rows: &[RecordBatch]) -> anyhow::Result<Lot> {
         let now = (self.store.clock)();
         let family = self.family_of(&lot)?;
         self.store.tables()?.set_apart(family, rows, now).await?;
@@ -188,7 +188,8 @@ impl Worker {
         if self.store.config.is_shared(self.store.roles) {
             apart.refresh()?;
         }
-        for lot in apart.list() {
+        let rows = |lot: &Lot| lot.kind != Kind::Correction;
+        for lot in apart.list().into_iter().filter(rows) {
             match lot.state {
                 State::Taking => {
                     let rows = apart.take(&lot.id)?;

@@ -1,4 +1,5 @@
-//! Removal of suppressed contributors from what is stored: tables first, then the log, by key.
+//! Removal of suppressed contributors, or of what rests on purposes that were taken from them, from what is stored: tables
+//! first ([`super::rights`]), then the log, by key.
 //!
 //! It works from the suppression list alone, so that it can be taken up after a crash at any point, and each step
 //! may be repeated. The worker does nothing else meanwhile: nothing is computed while somebody is half removed.
@@ -8,7 +9,7 @@
 //! no row and no frame can come behind the search. The hours that are being sealed get another key whether or not anybody
 //! was found in them, so that a frame which was on its way all that time cannot be opened.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,20 +52,20 @@ impl Worker {
         tracing::trace!(target: "quorate::moment", "erase drain");
         self.drain().await.context("what came before a request could not be committed")?;
         tracing::trace!(target: "quorate::moment", "erase rows");
-        self.remove_rows(&pending).await.context(ROWS)?;
+        self.change_rows(&pending).await.context(ROWS)?;
         tracing::trace!(target: "quorate::moment", "erase search");
         let hours = self.supersede(&pending).await.context(FRAMES)?;
         self.settled(&hours).await.context(FRAMES)?;
         let (frames, keys) = self.reseal(&hours).await.context(FRAMES)?;
-        self.end(pending, frames, &keys)
+        self.correct(&pending).await.context("corrected events could not be stored")?;
+        self.end(&pending, frames, &keys)
     }
 
     /// Notes that nothing stored holds these contributors any more.
-    fn end(&self, done: Vec<Suppressed>, frames: u64, keys: &[String]) -> anyhow::Result<()> {
+    fn end(&self, done: &[Suppressed], frames: u64, keys: &[String]) -> anyhow::Result<()> {
         tracing::trace!(target: "quorate::moment", "erase done");
-        let requests: Vec<String> = done.into_iter().map(|entry| entry.request).collect();
-        self.store.requests.done(&requests, frames, keys)?;
-        tracing::info!(requests = requests.len(), frames, keys = keys.len(), "requests are done");
+        self.store.requests.done(done, frames, keys)?;
+        tracing::info!(requests = done.len(), frames, keys = keys.len(), "requests are done");
         Ok(())
     }
 
@@ -90,11 +91,11 @@ impl Worker {
         let pending: Vec<Suppressed> =
             pending.into_iter().filter(|entry| named.contains(&entry.request)).collect();
         self.drain().await.context("what came before a request could not be committed")?;
-        self.remove_rows(&pending).await.context(ROWS)?;
+        self.change_rows(&pending).await.context(ROWS)?;
         let (frames, keys) = self.reseal(&hours).await.context(FRAMES)?;
         // What a worker committed that had stopped for longer than it may.
-        self.remove_rows(&pending).await.context(ROWS)?;
-        self.end(pending, frames, &keys)?;
+        self.change_rows(&pending).await.context(ROWS)?;
+        self.end(&pending, frames, &keys)?;
         *requests.underway() = None;
         Ok(())
     }
@@ -107,39 +108,6 @@ impl Worker {
     pub(super) fn is_removing(&self) -> anyhow::Result<bool> {
         let is_pending = !self.store.requests.list().pending().is_empty();
         Ok(is_pending || !self.store.gate.superseded()?.is_empty())
-    }
-
-    async fn remove_rows(&mut self, pending: &[Suppressed]) -> anyhow::Result<()> {
-        let families: BTreeSet<&str> = pending.iter().map(|entry| entry.family.as_str()).collect();
-        let now = (self.store.clock)();
-        for name in families {
-            let (family, _) = self.store.package.family(name).with_context(|| {
-                format!(
-                    "family {name} of an unfinished request is not in the policy package any more"
-                )
-            })?;
-            let requests = Arc::clone(&self.store.requests);
-            let list = requests.list();
-            // Who is entered meanwhile has a round of their own, and rows that are all counted.
-            let request = |contributor: &[u8]| {
-                let request = list.request_of(name, contributor)?;
-                pending.iter().any(|entry| entry.request == request).then_some(request)
-            };
-            let tables = self.store.tables()?;
-            let found = tables.contributors(family, &|own| request(own).is_some())?;
-            let mut rows: HashMap<String, u64> = HashMap::new();
-            for (contributor, count) in &found {
-                if let Some(request) = request(contributor) {
-                    *rows.entry(request).or_default() += count;
-                }
-            }
-            for (request, rows) in rows {
-                requests.removing(&request, rows)?;
-            }
-            let found: HashSet<[u8; 16]> = found.into_keys().collect();
-            tables.erase(family, &found, now).await?;
-        }
-        Ok(())
     }
 
     /// Gives another key to every hour in whose frames a suppressed contributor is, and tells these and those that an

@@ -15,7 +15,7 @@ use crate::config::{Config, Roles};
 use crate::harden;
 use crate::hold::{self, HoldLedger};
 use crate::shelf;
-use crate::subject::Requests;
+use crate::subject::{Means, Requests};
 
 /// The shelf of keys, and of the id of a log in Kafka.
 ///
@@ -124,14 +124,9 @@ pub(crate) fn gate_to_look(
 pub(super) fn requests(
     config: &Config,
     sharing: Sharing,
-    package: &Arc<Package>,
-    gate: &Arc<Gate>,
-    list: Arc<SuppressionList>,
-    clock: &Clock,
+    means: Means,
 ) -> anyhow::Result<Requests> {
-    let shelf = shelf::of(&config.events_root()?)?;
-    let (package, gate) = (Arc::clone(package), Arc::clone(gate));
-    Requests::on(shelf, sharing, package, gate, list, Arc::clone(clock))
+    Requests::on(shelf::of(&config.events_root()?)?, sharing, means)
 }
 
 /// Opens what is kept apart.

@@ -1,29 +1,37 @@
-//! `POST /subject` of the operator's port: how the command reaches a service that has the data folder open.
+//! `/subject` of the operator's port: how the command reaches a service that has the data folder open.
+//!
+//! ```text
+//! POST /subject                  a request, or a look whether anything is stored
+//! GET  /subject/requests         what was asked for and what became of it: never by whom
+//! GET  /subject/requests/ID      one of them
+//! GET  /subject/exports/ID       the file of a request, encrypted to who asked
+//! ```
 //!
 //! The port asks no token for what it shows; for this one it does: the token lies in the data folder, readable by its
 //! owner alone, and is another one at each start.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{self, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anonymizer::shared::REFRESH_EVERY_MS;
-use anonymizer::{RequestKind, Subject};
 use anyhow::Context;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use data_encoding::HEXLOWER;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::check::Checker;
-use super::{IDENTIFIER_BYTES_MAX, Requests};
+use super::fulfil::{Hands, fulfil, going_on};
+use super::wish::Posted;
+use super::{Asked, EVENTS_BYTES_MAX, Entry, IDENTIFIER_BYTES_MAX, Requests, Stored, Unacceptable};
 use crate::pipeline::Request;
 
 const TOKEN_BYTES: usize = 32;
@@ -31,18 +39,6 @@ const TOKEN_BYTES: usize = 32;
 const SHARED_WAIT: Duration = Duration::from_secs(600);
 /// How often it is looked whether that is done.
 const SHARED_LOOK: Duration = Duration::from_millis(REFRESH_EVERY_MS.unsigned_abs());
-
-/// What the command posts. No `Debug`: an identifier is in it.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Posted {
-    /// What is asked for; none to look only whether anything is stored.
-    pub kind: Option<RequestKind>,
-    /// The family.
-    pub family: String,
-    /// As it came on standard input.
-    pub identifier: String,
-}
 
 /// What the route works with.
 #[derive(Clone)]
@@ -100,7 +96,7 @@ impl Drop for Token {
 /// # Errors
 ///
 /// If there is none: what has the folder open is no service.
-pub fn token(path: &Path) -> anyhow::Result<String> {
+pub fn token(path: &path::Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| {
         format!("no {}: another command has the data folder open, try again later", path.display())
     })
@@ -120,13 +116,18 @@ pub fn router(
     let token = Arc::new(Token::write(token)?);
     let holds = crate::hold::operator::router(Arc::clone(&token), worker);
     let subjects = Subjects { token, requests, checker, worker: worker.downgrade() };
-    let limit = DefaultBodyLimit::max(2 * IDENTIFIER_BYTES_MAX);
-    let own = Router::new().route("/subject", post(answer)).with_state(subjects);
+    let limit = DefaultBodyLimit::max(2 * (IDENTIFIER_BYTES_MAX + EVENTS_BYTES_MAX));
+    let own = Router::new()
+        .route("/subject", post(answer))
+        .route("/subject/requests", get(self::requests))
+        .route("/subject/requests/{id}", get(request))
+        .route("/subject/exports/{id}", get(export))
+        .with_state(subjects);
     Ok(own.merge(holds).layer(limit))
 }
 
 async fn answer(
-    State(subjects): State<Subjects>,
+    State(mut subjects): State<Subjects>,
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Response {
@@ -134,60 +135,131 @@ async fn answer(
         return refusal(StatusCode::UNAUTHORIZED, "the token in the data folder is needed");
     }
     // The parser's own words may quote what it read: they end here.
-    let Ok(posted) = serde_json::from_slice::<Posted>(&body) else {
+    let Ok(mut posted) = serde_json::from_slice::<Posted>(&body) else {
         return refusal(StatusCode::BAD_REQUEST, "not a request");
     };
     let subject = match subjects.requests.subject(&posted.family, &posted.identifier) {
         Ok(subject) => subject,
         Err(error) => return refusal(StatusCode::BAD_REQUEST, &format!("{error:#}")),
     };
-    let done = match posted.kind {
-        Some(kind) => {
-            subjects.remove(kind, subject).await.map(|receipt| Json(receipt).into_response())
-        }
-        None => subjects.check(subject).await.map(|report| Json(report).into_response()),
+    let wish = match subjects.requests.wish(&mut posted) {
+        Ok(wish) => wish,
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, &format!("{error:#}")),
     };
-    done.unwrap_or_else(|error| refusal(StatusCode::SERVICE_UNAVAILABLE, &format!("{error:#}")))
+    let requests = Arc::clone(&subjects.requests);
+    let done = match wish {
+        Some(wish) => fulfil(&requests, wish, subject, &mut subjects)
+            .await
+            .map(|receipt| Json(receipt).into_response()),
+        None => subjects.checker.check(&subject).await.map(|report| Json(report).into_response()),
+    };
+    done.unwrap_or_else(|error| {
+        let status = match error.is::<Unacceptable>() {
+            true => StatusCode::BAD_REQUEST,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        refusal(status, &format!("{error:#}"))
+    })
+}
+
+/// The ledger of requests, as others left it.
+async fn requests(State(subjects): State<Subjects>, headers: HeaderMap) -> Response {
+    match subjects.entries(&headers).await {
+        Ok(entries) => Json(entries).into_response(),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn request(
+    State(subjects): State<Subjects>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let found = subjects.entries(&headers).await;
+    match found.map(|entries| entries.into_iter().find(|entry| entry.request == id)) {
+        Ok(Some(entry)) => Json(entry).into_response(),
+        Ok(None) => refusal(StatusCode::NOT_FOUND, "there is no such request"),
+        Err(refusal) => refusal,
+    }
+}
+
+async fn export(
+    State(subjects): State<Subjects>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(refusal) = subjects.entries(&headers).await {
+        return refusal;
+    }
+    let requests = Arc::clone(&subjects.requests);
+    let read = tokio::task::spawn_blocking(move || requests.export(&id).map(|file| (id, file)));
+    match read.await.map_err(anyhow::Error::from).flatten() {
+        Ok((request, Some(file))) => {
+            tracing::info!(request, "an export was fetched");
+            ([(header::CONTENT_TYPE, "application/octet-stream")], file).into_response()
+        }
+        Ok((_, None)) => refusal(StatusCode::NOT_FOUND, "there is no such file, or no more"),
+        Err(error) => refusal(StatusCode::SERVICE_UNAVAILABLE, &format!("{error:#}")),
+    }
 }
 
 impl Subjects {
-    async fn remove(&self, kind: RequestKind, subject: Subject) -> anyhow::Result<super::Receipt> {
-        let requests = Arc::clone(&self.requests);
-        let asked = tokio::task::spawn_blocking(move || requests.ask(kind, &subject)).await??;
-        let later = || {
-            let request = asked.request();
-            format!(
-                "request {request} is recorded, nothing of its contributor is let in any more, and the service goes on to remove what is stored"
-            )
-        };
-        let until = Instant::now() + SHARED_WAIT;
-        loop {
-            let asked_here = self.ask_worker().await;
-            if !self.requests.is_shared() {
-                asked_here.with_context(later)?;
-                return self.requests.receipt(&asked).with_context(later);
-            }
-            let requests = Arc::clone(&self.requests);
-            let looked = tokio::task::spawn_blocking(move || requests.refresh()).await?;
-            if let (Ok(()), Some(receipt)) = (looked, self.requests.receipt(&asked)) {
-                return Ok(receipt);
-            }
-            anyhow::ensure!(Instant::now() < until, "{}", later());
-            tokio::time::sleep(SHARED_LOOK).await;
+    #[expect(clippy::result_large_err, reason = "an answer, which is made once")]
+    async fn entries(&self, headers: &HeaderMap) -> Result<Vec<Entry>, Response> {
+        if !self.token.opens(headers) {
+            return Err(refusal(
+                StatusCode::UNAUTHORIZED,
+                "the token in the data folder is needed",
+            ));
         }
+        let requests = Arc::clone(&self.requests);
+        let looked = move || requests.refresh().map(|()| requests.entries());
+        let looked = tokio::task::spawn_blocking(looked).await;
+        looked
+            .map_err(anyhow::Error::from)
+            .flatten()
+            .map_err(|error| refusal(StatusCode::SERVICE_UNAVAILABLE, &format!("{error:#}")))
     }
 
-    /// Has the worker of this process remove what it can; none if there is none, or it failed.
-    async fn ask_worker(&self) -> Option<()> {
+    /// Asks the worker of this process; none if there is none, or it failed.
+    async fn ask_worker<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
         let (done, answer) = oneshot::channel();
         let worker = self.worker.upgrade()?;
-        worker.send(Request::Remove(done)).await.ok()?;
+        worker.send(ask(done)).await.ok()?;
         drop(worker);
         answer.await.ok()
     }
+}
 
-    async fn check(&self, subject: Subject) -> anyhow::Result<super::check::Checked> {
-        self.checker.check(&subject).await
+impl Hands for Subjects {
+    async fn drain(&mut self) -> anyhow::Result<()> {
+        self.ask_worker(Request::Drain)
+            .await
+            .context("the worker could not do it: see the log lines")
+    }
+
+    async fn stored(&mut self, family: usize, own: HashSet<[u8; 16]>) -> anyhow::Result<Stored> {
+        let answer = self.ask_worker(|done| Request::Stored { family, own, done }).await;
+        let answer = answer
+            .context("this process has no worker, which alone can read rows: ask one that has")?;
+        answer.map_err(anyhow::Error::msg)
+    }
+
+    async fn settle(&mut self, asked: &Asked) -> anyhow::Result<()> {
+        let until = Instant::now() + SHARED_WAIT;
+        loop {
+            let asked_here = self.ask_worker(Request::Remove).await;
+            if !self.requests.is_shared() {
+                return asked_here.with_context(|| going_on(asked));
+            }
+            let requests = Arc::clone(&self.requests);
+            let looked = tokio::task::spawn_blocking(move || requests.refresh()).await?;
+            if looked.is_ok() && self.requests.receipt(asked).is_some() {
+                return Ok(());
+            }
+            anyhow::ensure!(Instant::now() < until, "{}", going_on(asked));
+            tokio::time::sleep(SHARED_LOOK).await;
+        }
     }
 }
 

@@ -33,7 +33,8 @@ const ERASED_VISITORS: usize = 15;
 /// Requests that are open at once.
 const AT_ONCE: usize = 33;
 
-fn serial(number: usize) -> String {
+/// Serial number of a device.
+pub(crate) fn serial(number: usize) -> String {
     format!("ER-2031-{number:06}")
 }
 
@@ -104,14 +105,14 @@ impl Bodies {
 }
 
 /// Events that go on coming in, and how many of each device were acknowledged.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<Mutex<BTreeMap<usize, u64>>>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Load {
-    fn begin(place: &Place, service: &Service) -> Self {
+    pub(crate) fn begin(place: &Place, service: &Service) -> Self {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::default()));
         let (events, key) = (service.events, place.device_key.clone());
         let thread = std::thread::spawn({
@@ -137,7 +138,7 @@ impl Load {
         Self { stop, sent, thread }
     }
 
-    fn end(self) -> BTreeMap<usize, u64> {
+    pub(crate) fn end(self) -> BTreeMap<usize, u64> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("every body is acknowledged");
         Arc::into_inner(self.sent).unwrap().into_inner().unwrap()
@@ -146,7 +147,18 @@ impl Load {
 
 /// `quorate subject` with an identifier on standard input.
 fn subject(place: &Place, action: &str, family: &str, identifier: &str) -> Output {
-    let mut command = place.command(&["subject", action, "--family", family]);
+    subject_with(place, &[action], family, identifier)
+}
+
+/// The same with more arguments.
+pub(crate) fn subject_with(
+    place: &Place,
+    arguments: &[&str],
+    family: &str,
+    identifier: &str,
+) -> Output {
+    let mut command = place.command(&["subject"]);
+    command.args(arguments).args(["--family", family]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary can be started");
     let mut input = child.stdin.take().unwrap();
@@ -155,8 +167,9 @@ fn subject(place: &Place, action: &str, family: &str, identifier: &str) -> Outpu
     child.wait_with_output().expect("the command ends")
 }
 
+/// What a command printed that must succeed.
 #[track_caller]
-fn receipt(output: &Output) -> Receipt {
+pub(crate) fn receipt(output: &Output) -> Receipt {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     serde_json::from_slice(&output.stdout).expect("a receipt")
@@ -180,14 +193,14 @@ fn erased() -> Vec<(&'static str, String)> {
 }
 
 /// What a place holds while no process works on it.
-struct Stored {
+pub(crate) struct Stored {
     place: PathBuf,
     config: Config,
     gate: Gate,
 }
 
 impl Stored {
-    fn open(place: &Place) -> Self {
+    pub(crate) fn open(place: &Place) -> Self {
         let config = Config::load(Some(&place.home().join("quorate.toml"))).unwrap();
         let package = store::package(config.policy.as_deref()).unwrap();
         let (dir, key) = (config.keyring.folder().unwrap(), &config.keyring.key_encryption_key);
@@ -196,7 +209,7 @@ impl Stored {
         Self { place: place.root().to_owned(), config, gate }
     }
 
-    fn device(&self, number: usize) -> Subject {
+    pub(crate) fn device(&self, number: usize) -> Subject {
         self.gate.subject("device_usage", &Identifier::text(serial(number))).unwrap()
     }
 
@@ -207,7 +220,7 @@ impl Stored {
     }
 
     /// Stored rows of each contributor of a family.
-    fn rows(&self, family: &str) -> BTreeMap<Vec<u8>, u64> {
+    pub(crate) fn rows(&self, family: &str) -> BTreeMap<Vec<u8>, u64> {
         let mut rows = BTreeMap::new();
         for file in parquet(&self.config.tables_dir().join("events").join(family)) {
             let file = std::fs::File::open(file).unwrap();
@@ -224,14 +237,14 @@ impl Stored {
     }
 
     /// How many of these rows are a subject's.
-    fn of(&self, rows: &BTreeMap<Vec<u8>, u64>, subject: &Subject) -> u64 {
+    pub(crate) fn of(&self, rows: &BTreeMap<Vec<u8>, u64>, subject: &Subject) -> u64 {
         let pseudonyms = self.gate.pseudonyms(subject).unwrap();
         let own = pseudonyms.iter().filter_map(|(_, pseudonym)| rows.get(pseudonym.as_slice()));
         own.sum()
     }
 
     /// Nothing of these subjects in any file, decoded or not, in any store of keys and values, or in any frame.
-    fn assert_nothing_of(&self, subjects: &[Subject]) {
+    pub(crate) fn assert_nothing_of(&self, subjects: &[Subject]) {
         let mut hashes = Vec::new();
         for subject in subjects {
             let pseudonyms = self.gate.pseudonyms(subject).unwrap();
@@ -473,7 +486,7 @@ fn wait(done: impl Fn() -> bool) {
 }
 
 /// Now, as devices say it.
-fn chrono_now() -> String {
+pub(crate) fn chrono_now() -> String {
     let clock = store::system_clock();
     clock().to_string()
 }

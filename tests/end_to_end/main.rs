@@ -18,6 +18,7 @@ mod overload;
 mod planted;
 mod readers;
 mod replay;
+mod requests;
 mod support;
 #[cfg(feature = "kafka")]
 mod topics;

@@ -11,6 +11,7 @@ use super::place::{Place, books};
 use super::shared::{Hand, WORKER, door, post};
 use crate::store::Node;
 use crate::subject::check::Checker;
+use crate::subject::wish::Wish;
 
 const FAMILY: &str = "device_usage";
 
@@ -48,7 +49,9 @@ async fn a_request_that_one_node_takes_is_done_by_another_when_every_node_must_k
 
     let requests = Arc::clone(&other.worker.store().requests);
     let subject = requests.subject(FAMILY, "SN-one3").unwrap();
-    let asked = requests.ask(RequestKind::Erase, &subject).unwrap();
+    let kind = RequestKind::Erase;
+    let wish = Wish::Entry { kind, purposes: Vec::new(), window_days: None };
+    let asked = requests.ask(&wish, &subject).unwrap();
     keeper.worker.remove_suppressed().await.unwrap();
     let keys = |hand: &mut Hand| hand.worker.store().gate.superseded().unwrap();
     assert!(keys(&mut keeper).is_empty(), "not every node knows of it");

@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: a place with a running service in it, plain HTTP, the search, and random choices.
 
+pub(crate) mod age;
 pub(crate) mod deck;
 pub(crate) mod http;
 pub(crate) mod place;
