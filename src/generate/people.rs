@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 use schemas::model::{Basis, Purpose};
-use schemas::time::{HOUR_MS, MINUTE_MS, SECOND_MS};
+use schemas::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 use schemas::{Millis, Package};
 use serde_json::{Map, Value, json};
 
@@ -247,12 +247,12 @@ fn word(purpose: &Purpose, granted: bool) -> Value {
     }
 }
 
-/// What is stated, as an event of that moment says it: what knows a version knows a time, too.
+/// What is stated, as an event of that moment says it: what knows a version knows a time, too, a day before.
 pub(super) fn dated(consent: &Value, at: Millis) -> Value {
     let mut consent = consent.clone();
     let words = consent.as_object_mut().into_iter().flat_map(|words| words.values_mut());
     for word in words.filter_map(Value::as_object_mut) {
-        word.insert("at".to_owned(), json!(at.to_string()));
+        word.insert("at".to_owned(), json!(at.plus(-DAY_MS).to_string()));
     }
     consent
 }

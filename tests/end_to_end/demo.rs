@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Stdio};
 
 use crate::support::{http, printed, quorate};
@@ -40,6 +41,44 @@ fn the_demo_shows_books_an_event_a_statistic_and_a_search_and_ends() {
         "one screen is not wider:\n{screen}"
     );
     the_page_of_the_demo_opens(&screen);
+}
+
+/// Every package that is shipped shows, made-up, what its company would see of each of its families.
+#[test]
+fn the_demo_of_each_policy_shows_statistics_of_each_family() {
+    let policies = ["copenhagen-imaging", "cephio", "lab-dental-digital", "3d4medical", "ceetron"];
+    std::thread::scope(|scope| {
+        let (first, second) = policies.split_at(2);
+        for some in [first, second] {
+            scope.spawn(move || some.iter().for_each(|policy| shows_each_family(policy)));
+        }
+    });
+}
+
+#[track_caller]
+fn shows_each_family(policy: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("demo");
+    let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(policy);
+    let mut command = quorate();
+    command.args(["demo", "--events", "8000", "--policy"]).arg(&policy).arg("--data").arg(&data);
+    let screen = printed(&mut command);
+    assert!(screen.contains("█") && screen.contains("0 found"), "{screen}");
+    let package = schemas::Package::load(&policy).unwrap();
+    for (index, family) in package.families.iter().enumerate() {
+        let (name, called) = (&family.name, &family.contributor.called);
+        let of_it = package.statistics.iter().filter(|statistic| statistic.family == index);
+        let visible = of_it.map(|statistic| &statistic.name).any(|statistic| {
+            let statement =
+                format!("select count(*) as n from {statistic} where {called} is not null");
+            let mut command = quorate();
+            command.arg("--config").arg(data.join("quorate.toml")).args(["sql", &statement]);
+            printed(&mut command)
+                .split(['|', '\n'])
+                .any(|cell| cell.trim().parse::<u64>().is_ok_and(|count| count > 0))
+        });
+        assert!(visible, "nothing is seen of {name} in {}", policy.display());
+    }
 }
 
 /// Ends the process whatever becomes of the test.

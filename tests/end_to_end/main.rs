@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod canary;
+mod clauses;
 mod conservation;
 mod crash;
 mod demo;

@@ -42,6 +42,15 @@ pub(crate) struct Service {
 impl Place {
     /// As `quorate init` makes it, on free ports, committing every second, behind one trusted proxy.
     pub(crate) fn new() -> Self {
+        Self::make(None, &["--family", "device_usage"])
+    }
+
+    /// The same under the package in another folder; its devices may send all that it declares.
+    pub(crate) fn with_policy(policy: &Path) -> Self {
+        Self::make(Some(policy), &[])
+    }
+
+    fn make(policy: Option<&Path>, of_devices: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let home = folder.path().join("service");
         succeed(quorate().arg("init").arg(&home));
@@ -61,12 +70,15 @@ impl Place {
         // `quorate status` has to know this one beforehand.
         set(&mut table, "operator", "listen", free_address());
         set(&mut table, "sink", "commit_every_s", 1);
+        if let Some(policy) = policy {
+            table.insert("policy".to_owned(), policy.display().to_string().into());
+        }
         std::fs::write(&configuration, table.to_string()).expect("the folder can be written");
         std::fs::create_dir_all(place.outputs()).expect("the folder can be written");
         std::fs::create_dir_all(place.temporary()).expect("the folder can be written");
 
-        let devices = ["source", "add", "devices", "--kind", "device", "--family", "device_usage"];
-        place.device_key = place.print(&devices);
+        let devices = ["source", "add", "devices", "--kind", "device"];
+        place.device_key = place.print(&[&devices, of_devices].concat());
         place.server_key = place.print(&["source", "add", "backend", "--kind", "server"]);
         place.print(&["source", "add", SITE, "--kind", "site", "--origin", ORIGIN]);
         place.token = place.print(&["reader", "add", "team"]);
@@ -79,6 +91,15 @@ impl Place {
         let text = std::fs::read_to_string(&file).expect("init writes a configuration");
         let mut table: toml::Table = text.parse().expect("which is TOML");
         set(&mut table, section, key, value);
+        std::fs::write(&file, table.to_string()).expect("the folder can be written");
+    }
+
+    /// Says where this machine is.
+    pub(crate) fn set_region(&self, region: &str) {
+        let file = self.home().join("quorate.toml");
+        let text = std::fs::read_to_string(&file).expect("init writes a configuration");
+        let mut table: toml::Table = text.parse().expect("which is TOML");
+        table.insert("region".to_owned(), region.into());
         std::fs::write(&file, table.to_string()).expect("the folder can be written");
     }
 
