@@ -303,7 +303,10 @@ impl Worker {
                     }
                     Some(Request::Stored { family, own, done }) => {
                         match self.stored(family, &own).await {
-                            Ok(stored) => Ok(drop(done.send(Ok(stored)))),
+                            Ok(stored) => {
+                                drop(done.send(Ok(stored)));
+                                Ok(())
+                            }
                             Err(error) => {
                                 drop(done.send(Err(format!("{error:#}"))));
                                 Err(error)

@@ -34,6 +34,9 @@ pub(super) async fn outcomes(
         // The ledger counts refusals by reason alone.
         Counted::Outcome(Outcome::Refused) => {}
         Counted::Note(note) => *of.notes.entry(note.name().to_owned()).or_default() += count,
+        Counted::Named(note, word) => {
+            *of.notes.entry(format!("{}.{word}", note.name())).or_default() += count;
+        }
     });
     for of in &families {
         let refused: u64 = of.refused.values().sum();

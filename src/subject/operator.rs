@@ -204,7 +204,6 @@ async fn export(
 }
 
 impl Subjects {
-    #[expect(clippy::result_large_err, reason = "an answer, which is made once")]
     async fn entries(&self, headers: &HeaderMap) -> Result<Vec<Entry>, Response> {
         if !self.token.opens(headers) {
             return Err(refusal(

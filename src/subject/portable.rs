@@ -87,13 +87,15 @@ mod tests {
     fn row(family: &Family) -> RecordBatch {
         let stored = family.stored_schema();
         let columns = stored.fields().iter().map(|column| -> ArrayRef {
-            match column.data_type() {
-                DataType::Utf8 => {
-                    Arc::new(StringArray::from(vec![format!("of {}", column.name())]))
-                }
-                DataType::Binary => Arc::new(BinaryArray::from(vec![&[7_u8; 16][..]])),
-                DataType::Int32 => Arc::new(Int32Array::from(vec![7])),
-                other => arrow::array::new_null_array(other, 1),
+            let kind = column.data_type();
+            if *kind == DataType::Utf8 {
+                Arc::new(StringArray::from(vec![format!("of {}", column.name())]))
+            } else if *kind == DataType::Binary {
+                Arc::new(BinaryArray::from(vec![&[7_u8; 16][..]]))
+            } else if *kind == DataType::Int32 {
+                Arc::new(Int32Array::from(vec![7]))
+            } else {
+                arrow::array::new_null_array(kind, 1)
             }
         });
         let nullable = stored
