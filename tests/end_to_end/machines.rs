@@ -239,7 +239,7 @@ fn a_stop_ends_although_the_broker_hangs() {
     let begun = Instant::now();
     let names = ["door", "first", "second"];
     std::thread::scope(|scope| {
-        [door].into_iter().chain(workers).for_each(|node| _ = scope.spawn(|| node.stop()));
+        [door].into_iter().chain(workers).for_each(|node| drop(scope.spawn(|| node.stop())));
     });
     assert!(begun.elapsed() < STOP_WITHIN, "{:?}", begun.elapsed());
     for name in names {

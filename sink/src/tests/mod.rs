@@ -40,7 +40,7 @@ use std::sync::{Arc, OnceLock};
 
 use anonymizer::{
     Agents, AnonymizedBatch, ClockSource, Connection, Gate, Geo, Identifier, KeyRing, Origin,
-    RawBuilder, RawEvent, RequestKind, Resolved, Resolver, SuppressionList, Value,
+    RawBuilder, RawEvent, RequestKind, Resolved, Resolver, SuppressionList, Value, Wanted,
 };
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
@@ -201,7 +201,8 @@ impl Store {
         let (list, gate) = (Arc::new(list.unwrap()), self.open_gate());
         let subject = gate.subject("use", &Identifier::text(serial.to_owned())).unwrap();
         let pseudonyms = || gate.pseudonyms(&subject);
-        list.enter("request", RequestKind::Object, &subject, NOW, pseudonyms).unwrap();
+        let wanted = Wanted::whole("request", RequestKind::Object);
+        list.enter(&wanted, &subject, NOW, pseudonyms).unwrap();
         self.gate = self.open_gate().with_suppression(list);
     }
 
