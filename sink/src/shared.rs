@@ -129,7 +129,7 @@ impl Positions {
         }
         for name in wanted {
             if !self.whole && !self.known.contains_key(name) {
-                self.known.insert(name.clone(), table.position(name).await?);
+                self.known.insert(name.clone(), table.logged_position(name).await?);
             }
         }
         Ok(())

@@ -24,7 +24,7 @@ use storage::Root;
 use crate::error::SinkError;
 use crate::files::{self, DataFile, Label, day_text};
 use crate::manifest::Manifest;
-use crate::shared::Checkpoint;
+use crate::shared::{Checkpoint, Positions};
 
 /// Under this name a manifest lies in `commitInfo`.
 const MANIFEST: &str = "quorate";
@@ -298,8 +298,19 @@ impl Table {
         Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>, SinkError>>()?)))
     }
 
-    /// Next position of an application, none if it never committed here.
+    /// Next position of an application, none if it never committed here. It may be asked right after the log was replaced by
+    /// a checkpoint, of which this version does not know.
     pub(crate) async fn position(&self, application: &str) -> Result<Option<u64>, SinkError> {
+        let mut known = Positions::default();
+        known.read(self, &[application.to_owned()]).await?;
+        Ok(known.get(application))
+    }
+
+    /// [`Table::position`] as the table format finds it: by the log as it was when this version was read.
+    pub(crate) async fn logged_position(
+        &self,
+        application: &str,
+    ) -> Result<Option<u64>, SinkError> {
         let version = self
             .state
             .transaction_version(self.log.as_ref(), application)

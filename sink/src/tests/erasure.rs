@@ -215,6 +215,18 @@ async fn a_crash_at_any_step_is_made_good(new: New) {
     }
 }
 
+/// Maintenance replaces the log; who is erased right after it goes all the same.
+async fn an_erasure_may_follow_maintenance_at_once(new: New) {
+    let store = new();
+    let mut sink = filled(&store).await;
+    let gone = contributors(&whole(&store).await, &[3, 7]);
+    let now = NOW.plus(3 * HOUR_MS);
+    assert!(sink.maintain(now).await.unwrap().compacted_files > 0);
+    assert_eq!(sink.erase(USE, &gone, now).await.unwrap().rows, 4);
+    sink.maintain(now).await.unwrap();
+    assert_eq!(sink.erase(USE, &gone, now).await.unwrap(), crate::Erased::default());
+}
+
 #[tokio::test]
 async fn files_of_another_program_are_rewritten_by_epoch() {
     let store = Store::new();
@@ -234,6 +246,7 @@ async fn files_of_another_program_are_rewritten_by_epoch() {
 
 on_both! {
     an_erased_contributor_is_in_no_file_and_everybody_else_is,
+    an_erasure_may_follow_maintenance_at_once,
     whole_files_go_and_the_table_may_be_empty,
     a_crash_at_any_step_is_made_good,
 }
