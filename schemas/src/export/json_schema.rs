@@ -193,7 +193,8 @@ fn shared(package: &Package) -> Vec<(&'static str, Value)> {
             json!({
                 "anyOf": [
                     { "type": "string", "pattern": ecma::timestamp() },
-                    { "type": ["integer", "null"], "minimum": 0, "maximum": TIMESTAMP_MAX },
+                    // What is no time of ours is a wrong clock, and no reason to refuse.
+                    { "type": ["integer", "null"] },
                 ],
             }),
         ),
@@ -257,11 +258,13 @@ fn accepted(field: &Field) -> Value {
     match &field.kind {
         Kind::String { bytes_max, pattern } => {
             let mut schema = at_most(*bytes_max);
-            if let Some(pattern) = pattern {
-                schema = with(schema, "pattern", json!(ecma::anchored(&pattern.source)));
-            }
             // An empty identifier is none.
-            let is_needed = field.required && matches!(field.transform, Transform::Pseudonym);
+            let empty_is_none = matches!(field.transform, Transform::Pseudonym);
+            if let Some(pattern) = pattern {
+                let form = ecma::anchored(&pattern.source, empty_is_none && !field.required);
+                schema = with(schema, "pattern", json!(form));
+            }
+            let is_needed = field.required && empty_is_none;
             if is_needed { with(schema, "minLength", json!(1)) } else { schema }
         }
         Kind::Url { bytes_max } => {
