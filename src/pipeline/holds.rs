@@ -144,6 +144,10 @@ impl Worker {
         let tables = self.store.tables()?;
         tables.forget_apart(family, &others)?;
         let back = tables.put_back(family, &welcome, now).await?;
+        if lot.kind == Kind::Hold {
+            // Before what is written down goes: a crash comes back here.
+            self.heed_standing(family).await?;
+        }
         let put_back = back.rows + back.known;
         let ended = Ended { put_back, destroyed: lot.rows.saturating_sub(put_back) };
         if lot.kind == Kind::Hold {
@@ -154,7 +158,7 @@ impl Worker {
         Ok(ended)
     }
 
-    /// The rows whose contributor is not on the suppression list, and the others.
+    /// The rows whose contributor is not erased and does not object, and the others.
     fn welcome(
         &self,
         family: &str,
@@ -166,8 +170,11 @@ impl Worker {
             let own = rows.column_by_name(columns::CONTRIBUTOR);
             let own = own.and_then(|own| own.as_binary_opt::<i32>());
             let own = own.context("rows that were kept apart have no contributors")?;
-            let stays = (0..own.len())
-                .map(|row| own.is_null(row) || list.request_of(family, own.value(row)).is_none());
+            let is_out = |own: &[u8]| {
+                let standing = list.standing(family, own);
+                standing.iter().any(|entry| entry.purposes.is_empty() && !entry.sets_apart())
+            };
+            let stays = (0..own.len()).map(|row| own.is_null(row) || !is_out(own.value(row)));
             let stays = stays.map(Some).collect::<BooleanArray>();
             welcome.push(filter_record_batch(rows, &stays)?);
             others.push(filter_record_batch(rows, &not(&stays)?)?);

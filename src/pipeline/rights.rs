@@ -68,6 +68,11 @@ impl Worker {
                 let does = own.iter().filter(|entry| entry.stands() && Work::of(entry) == work);
                 does.copied().collect::<Vec<_>>()
             };
+            let standing = own.iter().filter(|entry| entry.stands()).copied().collect::<Vec<_>>();
+            for (request, held) in self.held_of(name, &standing)? {
+                let changing = Changing { held, ..Changing::default() };
+                self.store.requests.removing(&request, changing)?;
+            }
             self.erase_rows(family, &does(Work::Erase)).await?;
             self.bring_back_of(&own).await?;
             for entry in does(Work::SetApart) {
@@ -87,6 +92,41 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// The rows under legal holds of each of these requests' contributors: they stay where they are.
+    fn held_of(&self, family: &str, of: &[&Suppressed]) -> anyhow::Result<HashMap<String, u64>> {
+        let (apart, list) = (Arc::clone(&self.store.apart), self.store.requests.list());
+        let mut held: HashMap<String, u64> = HashMap::new();
+        let holds = apart.list().into_iter().filter(|lot| lot.kind == Kind::Hold);
+        for lot in holds.filter(|lot| lot.family == family && lot.state == State::Kept) {
+            for rows in apart.take(&lot.id)? {
+                let own = rows.column_by_name(columns::CONTRIBUTOR);
+                let own = own.and_then(|own| own.as_binary_opt::<i32>());
+                let own = own.context("rows that are kept apart have no contributors")?;
+                for standing in own.iter().flatten().map(|own| list.standing(family, own)) {
+                    let asked = |entry: &&&Suppressed| {
+                        standing.iter().any(|standing| standing.request == entry.request)
+                    };
+                    for entry in of.iter().filter(asked) {
+                        *held.entry(entry.request.clone()).or_default() += 1;
+                    }
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    /// Does to rows that came back what the standing requests of their contributors ask for, erasures aside.
+    pub(super) async fn heed_standing(&mut self, family: usize) -> anyhow::Result<()> {
+        let name = self.store.package.families[family].name.clone();
+        let entries = self.store.requests.list().entries();
+        let own = entries.iter().filter(|entry| entry.stands() && entry.family == name);
+        let does = |work: Work| own.clone().filter(move |entry| Work::of(entry) == work);
+        for entry in does(Work::SetApart) {
+            self.set_rows_apart(family, entry).await?;
+        }
+        self.narrow_rows(family, &does(Work::Narrow).collect::<Vec<_>>()).await
     }
 
     /// The rows of each contributor of these requests, under the first of them that is about it.

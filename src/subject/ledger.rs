@@ -28,6 +28,9 @@ pub struct Removed {
     /// Rows that were brought back.
     #[serde(default, skip_serializing_if = "is_none")]
     pub rows_brought_back: u64,
+    /// Rows under a legal hold, which stay apart until it ends.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub rows_held: u64,
     /// Rows that were told or handed over.
     #[serde(default, skip_serializing_if = "is_none")]
     pub rows_exported: u64,
@@ -167,6 +170,9 @@ pub(crate) struct Changing {
     /// Brought back.
     #[serde(default, skip_serializing_if = "is_none")]
     pub(crate) back: u64,
+    /// Left under a legal hold.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) held: u64,
     /// Corrected events that are stored.
     #[serde(default, skip_serializing_if = "is_none")]
     pub(crate) stored: u64,
@@ -181,6 +187,7 @@ impl Changing {
             narrowed: self.narrowed.max(other.narrowed),
             apart: self.apart.max(other.apart),
             back: self.back.max(other.back),
+            held: self.held.max(other.held),
             stored: self.stored.max(other.stored),
         }
     }
@@ -298,12 +305,13 @@ impl RequestLedger {
 
     /// Notes that all was done; counts of rows are those that were noted before.
     pub(super) fn done(&mut self, request: &str, done: Removed, at: Millis) -> anyhow::Result<()> {
-        let Changing { rows, lots, narrowed, apart, back, stored } = self.changing(request);
+        let Changing { rows, lots, narrowed, apart, back, held, stored } = self.changing(request);
         let done = Removed {
             rows_removed: rows + lots,
             rows_narrowed: narrowed,
             rows_set_apart: apart,
             rows_brought_back: back,
+            rows_held: held,
             events_stored: stored,
             ..done
         };

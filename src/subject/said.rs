@@ -66,6 +66,13 @@ pub(super) fn said(of: &Saying<'_>) -> Vec<String> {
             said.push(STATISTICS.to_owned());
         }
     }
+    if done.rows_held > 0 {
+        said.push(format!(
+            "{} rows are under a legal hold: they stay apart and are used for nothing until it ends, and are destroyed \
+             then (article 17(3)(e) of the GDPR)",
+            done.rows_held
+        ));
+    }
     if let Some(gone) = gone {
         said.push(format!(
             "of what came before {} nothing can be said: {}; the last of {} keys was destroyed at {}, by commitment {}",
@@ -86,11 +93,12 @@ fn is_nothing(done: &Removed) -> bool {
         rows_narrowed,
         rows_set_apart,
         rows_brought_back,
+        rows_held,
         rows_exported,
         events_stored,
         requests_ended,
     } = done;
-    let counts = [rows_removed, rows_narrowed, rows_set_apart, rows_brought_back];
+    let counts = [rows_removed, rows_narrowed, rows_set_apart, rows_brought_back, rows_held];
     let others = [rows_exported, events_stored, requests_ended];
     counts.into_iter().chain(others).all(|count| *count == 0)
 }
