@@ -23,6 +23,7 @@ use self::schedule::{Kill, Round, Work};
 use self::tables::{Keys, Tables};
 use crate::support::place::Place;
 use crate::support::search;
+use storage::Root;
 
 /// Kills, unless the environment says otherwise.
 const KILLS: usize = 200;
@@ -234,7 +235,7 @@ impl Endured {
 
     /// Looks at the rows while nobody is at work.
     fn compare(&mut self, ahead_ms: i64) {
-        let rows = self.runtime.block_on(self.tables.rows(&self.place.data()));
+        let rows = self.runtime.block_on(self.tables.rows(&Root::folder(&self.place.data())));
         let now = (quorate::store::system_clock())().plus(ahead_ms).0;
         let compared = self.book.get_mut().expect("no client panicked").compare(&rows, now);
         compared.unwrap_or_else(|why| panic!("{why}"));

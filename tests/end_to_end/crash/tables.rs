@@ -6,33 +6,34 @@ use std::path::{Path, PathBuf};
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use bytes::Bytes;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::Millis;
 use serde_json::Value;
+use storage::Root;
 
 const FAMILIES: [&str; 2] = ["device_usage", "web"];
 
 /// Reads tables, and remembers files: none ever changes.
 #[derive(Default)]
 pub(super) struct Tables {
-    known: HashMap<PathBuf, Vec<u64>>,
+    known: HashMap<String, Vec<u64>>,
 }
 
 impl Tables {
-    /// Number and day of every row.
-    pub(super) async fn rows(&mut self, data: &Path) -> Vec<(u64, Millis)> {
-        let root = data.join("events");
+    /// Number and day of every row below this root.
+    pub(super) async fn rows(&mut self, root: &Root) -> Vec<(u64, Millis)> {
         let mut all = Vec::new();
         let mut living = HashMap::new();
         for family in FAMILIES {
-            for path in files(&root, family).await {
-                let rows = self.known.remove(&path).unwrap_or_else(|| read(&path));
-                let day = day(&path).expect("files lie in folders of days");
+            for name in files(root, family).await {
+                let rows = self.known.remove(&name).unwrap_or_else(|| read(root, &name));
+                let day = day(&name).expect("files lie in folders of days");
                 all.extend(rows.iter().map(|&number| (number, day)));
-                living.insert(path, rows);
+                living.insert(name, rows);
             }
         }
         self.known = living;
@@ -41,33 +42,34 @@ impl Tables {
 }
 
 /// The day of a data file, in the name of its folder.
-fn day(path: &Path) -> Option<Millis> {
-    let folder = path.parent()?.file_name()?.to_str()?;
+fn day(name: &str) -> Option<Millis> {
+    let folder = name.rsplit('/').nth(1)?;
     Millis::parse(&format!("{}T00:00:00Z", folder.split_once('=')?.1))
 }
 
-/// Files that the newest version of a table names; none before it is made.
-async fn files(root: &Path, name: &str) -> Vec<PathBuf> {
-    let Some(table) = disclosure::table::open(root, name).await.expect("the table opens") else {
-        return Vec::new();
-    };
+/// Names of the files that the newest version of a table has; none before it is made.
+async fn files(root: &Root, family: &str) -> Vec<String> {
+    let events = root.join("events");
+    let table = disclosure::table::open(events, family).await.expect("the table opens");
+    let Some(table) = table else { return Vec::new() };
     let log = table.log_store();
     let snapshot = table.snapshot().expect("a version of it");
     let mut views = snapshot.snapshot().file_views(log.as_ref(), None);
     let mut files = Vec::new();
     while let Some(file) = views.try_next().await.expect("a list of files") {
-        files.push(root.join(name).join(file.path().as_ref() as &str));
+        files.push(format!("events/{family}/{}", file.path()));
     }
     files
 }
 
 /// Data files that no commit names: what a crash left behind is gone after the next start.
 pub(super) async fn strays(data: &Path) -> Vec<PathBuf> {
-    let root = data.join("events");
+    let root = Root::folder(data);
     let mut strays = Vec::new();
     for family in FAMILIES {
         let named = files(&root, family).await;
-        let days = std::fs::read_dir(root.join(family)).expect("the table's folder");
+        let named: Vec<PathBuf> = named.iter().map(|name| data.join(name)).collect();
+        let days = std::fs::read_dir(data.join("events").join(family)).expect("the table's folder");
         for day in days.flatten().map(|day| day.path()).filter(|day| !day.ends_with("_delta_log")) {
             let files = std::fs::read_dir(day).into_iter().flatten().flatten();
             strays.extend(files.map(|file| file.path()).filter(|path| !named.contains(path)));
@@ -76,8 +78,8 @@ pub(super) async fn strays(data: &Path) -> Vec<PathBuf> {
     strays
 }
 
-fn read(path: &Path) -> Vec<u64> {
-    let file = std::fs::File::open(path).expect("a file that a commit names");
+fn read(root: &Root, name: &str) -> Vec<u64> {
+    let file = Bytes::from(root.read(name).expect("a file that a commit names"));
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).expect("a whole file");
     let mask = ProjectionMask::columns(builder.parquet_schema(), ["number"]);
     let batches = builder.with_projection(mask).build().expect("a reader");

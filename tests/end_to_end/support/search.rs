@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use quorate::scan::{Report, Scanner};
 use sink::Counted;
+use storage::Root;
 
 /// Searches every file below `root`: raw, decoded where it is Parquet, and each entry of every fjall
 /// store, where a value may lie in compressed blocks.
@@ -79,9 +80,14 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
 
 /// What the books say, by name of outcome, reason or note; families and partitions together.
 pub(crate) fn outcomes(data: &Path) -> BTreeMap<String, u64> {
+    outcomes_at(&data.into(), data)
+}
+
+/// As [`outcomes`], of any root; a folder of this machine is for what has to be fetched.
+pub(crate) fn outcomes_at(root: &Root, staging: &Path) -> BTreeMap<String, u64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let (runtime, root) = (runtime.expect("a runtime"), data.into());
-    let rows = runtime.block_on(sink::outcomes(&root, data)).expect("the books");
+    let runtime = runtime.expect("a runtime");
+    let rows = runtime.block_on(sink::outcomes(root, staging)).expect("the books");
     let mut sums = BTreeMap::new();
     for row in rows {
         let name = match row.counted {

@@ -1,5 +1,5 @@
 //! The same promise over many machines: three brokers, two ingest nodes, two workers and a third that comes and goes, on
-//! tables that they share, while brokers and nodes are killed and hang, several at once. Then a topic that was made anew
+//! tables in an object store, while brokers and nodes are killed, hang and are cut off, several at once. Then a topic that was made anew
 //! under the same name, which has to be refused.
 //!
 //! `cargo xtask soak --kafka --seed N --faults M` runs more of it. A failure names its seed, and keeps the folders.
@@ -180,7 +180,7 @@ impl Run {
         let now = (quorate::store::system_clock())().0;
         let book = self.book.get_mut().expect("no client panicked");
         book.compare(&rows, now).unwrap_or_else(|why| panic!("{why}"));
-        book.settle(&search::outcomes(&self.crew.machines.events))
+        book.settle(&search::outcomes_at(&self.crew.machines.events, &self.place.temporary()))
     }
 
     /// Stops everything in order, after which nothing has changed.
@@ -241,6 +241,7 @@ impl Crew {
             (Kind::AddWorker, Target::Worker(index)) => machines.workers[index].start(),
             (Kind::RemoveWorker, Target::Worker(index)) => machines.workers[index].stop(),
             (Kind::PauseWorker, Target::Worker(index)) => machines.workers[index].signal("STOP"),
+            (Kind::CutWorker, Target::Worker(index)) => machines.wires[index].shut(),
             (Kind::KillIngest | Kind::KillWorker | Kind::KillQuery, target) => {
                 machines.node(target).kill();
             }
@@ -257,6 +258,7 @@ impl Crew {
             (Kind::PauseBroker, _) => machines.kafka.resume(self.struck.take().expect("it hangs")),
             (Kind::AddWorker, Target::Worker(index)) => machines.workers[index].stop(),
             (Kind::PauseWorker, Target::Worker(index)) => machines.workers[index].signal("CONT"),
+            (Kind::CutWorker, Target::Worker(index)) => machines.wires[index].open(),
             (_, target) => machines.node(target).start(),
         }
     }

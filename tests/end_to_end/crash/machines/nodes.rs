@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cluster::Kafka;
+use cluster::{Kafka, Proxy, S3};
 use quorate::config::Config;
+use storage::Root;
 use toml::Table;
 use transport::kafka::{KafkaConfig, topics};
 
@@ -31,23 +32,31 @@ pub(super) struct Machines {
     pub(super) workers: Vec<Node>,
     pub(super) query: Node,
     pub(super) kafka: Kafka,
+    /// The wires between each worker and the object store.
+    pub(super) wires: Vec<Proxy>,
     /// Where rows and ledgers are.
-    pub(super) events: PathBuf,
+    pub(super) events: Root,
+    _s3: S3,
 }
 
 impl Machines {
     /// Starts brokers and makes the topics; nodes are there, and not started.
     pub(super) fn start(place: &Place) -> Self {
-        let kafka = Kafka::start(BROKERS);
-        let events = place.home().join("shared/events");
-        let site = Site { place, kafka: &kafka };
-        let node = |name: String, role| Node::new(&site, &name, role);
-        let ingests = (0..INGESTS).map(|index| node(format!("ingest-{index}"), "ingest"));
-        let workers = (0..=WORKERS).map(|index| node(format!("worker-{index}"), "worker"));
-        let (ingests, workers) = (ingests.collect(), workers.collect());
-        let query = node("query".to_owned(), "query");
+        let (kafka, s3) = (Kafka::start(BROKERS), S3::start());
+        let urls = ["events", "statistics"].map(|name| (name, s3.bucket(name)));
+        let wires: Vec<Proxy> = (0..=WORKERS).map(|_| Proxy::start(s3.address())).collect();
+        let site = Site { place, kafka: &kafka, urls: &urls };
+        let direct = |name: String, role| Node::new(&site, &name, role, s3.address());
+        let ingests = (0..INGESTS).map(|index| direct(format!("ingest-{index}"), "ingest"));
+        let ingests = ingests.collect();
+        let query = direct("query".to_owned(), "query");
+        let behind = |(index, wire): (usize, &Proxy)| {
+            Node::new(&site, &format!("worker-{index}"), "worker", wire.address())
+        };
+        let workers = wires.iter().enumerate().map(behind).collect();
+        let events = Root::parse(&urls[0].1, &s3.options()).expect("a bucket of moto's");
         make_topics(kafka.bootstrap());
-        Self { ingests, workers, query, kafka, events }
+        Self { ingests, workers, query, kafka, wires, events, _s3: s3 }
     }
 
     /// Every node that is there when no fault is.
@@ -68,6 +77,8 @@ impl Machines {
 struct Site<'t> {
     place: &'t Place,
     kafka: &'t Kafka,
+    /// Buckets by what they are for.
+    urls: &'t [(&'static str, String)],
 }
 
 /// A node: its configuration, and its process while there is one.
@@ -85,8 +96,8 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Writes the configuration of a node.
-    fn new(site: &Site<'_>, name: &str, role: &'static str) -> Self {
+    /// Writes the configuration of a node that finds the object store at `store`, host and port.
+    fn new(site: &Site<'_>, name: &str, role: &'static str, store: &str) -> Self {
         let home = site.place.home();
         let ports = cluster::free_ports(2);
         let [serves, operator] =
@@ -112,8 +123,12 @@ impl Node {
         ];
         set("kafka", "replication", i64::from(REPLICATION).into());
         set("kafka", "properties", texts(properties).into());
-        for root in ["events", "statistics"] {
-            set("storage", root, texts([("url", format!("shared/{root}"))]).into());
+        let options = S3::options_at(store);
+        for (root, url) in site.urls {
+            let mut bucket = texts([("url", url.clone())]);
+            let options = options.iter().map(|(name, value)| (name.as_str(), value.clone()));
+            bucket.insert("options".to_owned(), texts(options).into());
+            set("storage", root, bucket.into());
         }
         let configuration = home.join(format!("{name}.toml"));
         std::fs::write(&configuration, table.to_string()).expect("the folder can be written");

@@ -39,6 +39,8 @@ pub(super) enum Kind {
     AddWorker,
     /// A worker is stopped in order, and comes back.
     RemoveWorker,
+    /// No byte passes between a worker and the object store.
+    CutWorker,
 }
 
 pub(super) const KINDS: &[Kind] = &[
@@ -51,6 +53,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::PauseWorker,
     Kind::AddWorker,
     Kind::RemoveWorker,
+    Kind::CutWorker,
 ];
 
 /// Whom it strikes. No one is struck twice at once.
@@ -109,7 +112,7 @@ fn targets(kind: Kind) -> Vec<Target> {
         Kind::KillIngest => (0..INGESTS).map(Target::Ingest).collect(),
         Kind::KillQuery => vec![Target::Query],
         Kind::AddWorker => vec![Target::Worker(WORKERS)],
-        Kind::KillWorker | Kind::PauseWorker | Kind::RemoveWorker => {
+        Kind::KillWorker | Kind::PauseWorker | Kind::RemoveWorker | Kind::CutWorker => {
             (0..WORKERS).map(Target::Worker).collect()
         }
     }
