@@ -17,6 +17,8 @@ mod pixel;
 #[cfg(test)]
 mod plausible;
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod support;
