@@ -406,6 +406,8 @@ impl KeyRing {
         if let Some(key) = self.alive(name)? {
             return Ok(key);
         }
+        // It may have been destroyed since, between the look at the ledger and that at its file.
+        self.ledger.refresh()?;
         let entry = self.ledger.read().entry(name).map(|entry| entry.state);
         match entry {
             Some(KeyState::Destroyed) => {
