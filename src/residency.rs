@@ -262,8 +262,9 @@ fn is_of_provider(endpoint: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RootConfig;
-    use crate::store::default_package;
+    use crate::clock::Clocks;
+    use crate::config::{Roles, RootConfig};
+    use crate::store::{Node, default_package};
 
     fn package(residency: Option<&str>) -> Package {
         let mut package = Package::from_files(default_package()).unwrap();
@@ -351,5 +352,23 @@ mod tests {
         assert!(check(&abroad, &package(Some("EEA"))).is_err());
         abroad.region = Some("SE".to_owned());
         check(&abroad, &package(Some("EEA"))).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_opened_that_is_outside() {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = folder.path().join("policy");
+        std::fs::create_dir(&policy).unwrap();
+        for (name, text) in default_package() {
+            std::fs::write(policy.join(name), text.replace("# residency", "residency")).unwrap();
+        }
+        let open = |region: &str| {
+            let mut config = Config::default().relative_to(folder.path());
+            config.policy = Some(policy.clone());
+            config.region = Some(region.to_owned());
+            Node::open(config, Clocks::system(), Roles::ALL).err().map(|error| error.to_string())
+        };
+        assert!(open("US").unwrap().contains("outside"));
+        assert_eq!(open("NO"), None);
     }
 }

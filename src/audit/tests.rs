@@ -4,6 +4,7 @@ mod planted;
 mod store;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::service::Service;
@@ -18,6 +19,8 @@ async fn audit(store: &Copied) -> Report {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clean_store_has_no_finding_and_everything_is_told() {
     let clean = Copied::of_clean().await;
+    let private = std::fs::metadata(clean.data("")).unwrap().permissions().mode();
+    assert_eq!(private & 0o077, 0, "a data folder is its owner's alone");
     let report = audit(&clean).await;
     assert_eq!(report.findings, [], "{}", report.text());
     assert_eq!(report.not_looked_at, Vec::<String>::new());
