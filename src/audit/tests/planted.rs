@@ -107,7 +107,7 @@ pub(super) const CASES: &[Case] = &[
             lines[..lines.len() - 1].join("\n") + "\n{\"at\":1}\n"
         });
     }),
-    case("a ledger of keys that is gone", &[Code::KeyRing, Code::KeyLedger], |store| {
+    case("a ledger of keys that is gone", &[Code::KeyRing], |store| {
         fs::remove_file(store.config.key_ledger()).unwrap();
     }),
     case("a file in the ring that is no key", &[Code::KeyRing], |store| {
