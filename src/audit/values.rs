@@ -92,8 +92,11 @@ impl Values {
         }
     }
 
-    /// Looks at lines of JSON, and at whatever else a line is.
+    /// Looks at one JSON value, or at lines of JSON and at whatever else a line is.
     pub(super) fn lines(&mut self, place: &str, text: &str) {
+        if let Ok(value) = serde_json::from_str::<Value>(text) {
+            return self.json(place, "", &value);
+        }
         for line in text.lines() {
             match serde_json::from_str::<Value>(line) {
                 Ok(value) => self.json(place, "", &value),
@@ -162,6 +165,13 @@ mod tests {
         let line = r#"{"at":"2026-11-22T15:15:22.386Z","key":"pseudonym/web/20745","commitment":"0ce6b988ff54c508c60a24136f6cbc72"}"#;
         let mut values = Values::default();
         values.lines("keys.jsonl", line);
+        // The suppression list is one value over many lines.
+        let list = serde_json::json!({ "format": 1, "check": "9f86d081884c7d659a2feaa0c55ad015", "entries": [{
+            "request": "0b8f5a1e-6a0f-4c1e-9a51-1f2e3d4c5b6a",
+            "identifier": "0ce6b988ff54c508c60a24136f6cbc72",
+            "pseudonyms": [[20_776, "a3ce6b988ff54c508c60a24136f6cbc7"]],
+        }] });
+        values.lines("list.json", &serde_json::to_string_pretty(&list).unwrap());
         assert_eq!(values.findings().count(), 0);
         values.lines("keys.jsonl", r#"{"why":"0ce6b988ff54c508c60a24136f6cbc72"}"#);
         values.lines("keys.jsonl", r#"{"key":"jo@example.com"}"#);
