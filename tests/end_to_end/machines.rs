@@ -2,12 +2,14 @@
 //! what becomes of events while the broker is away, and of a replay while workers run.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cluster::Kafka;
+use cluster::{Kafka, S3};
 use quorate::scan::Scanner;
 use serde_json::Value;
+use storage::Root;
 
 use crate::canary::{self, Canaries, Sender};
 use crate::support::place::{Place, Service};
@@ -62,6 +64,29 @@ fn place_on(kafka: &Kafka) -> Place {
     place
 }
 
+/// Puts what the nodes of a place share into buckets: tables, and statistics.
+fn share_in_buckets(s3: &S3, place: &Place) -> [Root; 2] {
+    ["events", "statistics"].map(|name| {
+        let url = s3.bucket(name);
+        let options = s3.options().into_iter().map(|(name, value)| (name, value.into()));
+        let mut table = toml::Table::from_iter([("url".to_owned(), url.clone().into())]);
+        table.insert("options".to_owned(), toml::Table::from_iter(options).into());
+        place.configure("storage", name, table);
+        Root::parse(&url, &s3.options()).unwrap()
+    })
+}
+
+/// Copies what lies below a root to where it can be searched; gives how many files that are.
+fn fetch(root: &Root, to: &Path) -> usize {
+    let found = root.files("").unwrap();
+    for file in &found {
+        let path = to.join(&file.name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, root.read(&file.name).unwrap()).unwrap();
+    }
+    found.len()
+}
+
 fn events(place: &Place) -> PathBuf {
     place.home().join("shared/events")
 }
@@ -104,8 +129,10 @@ fn rows_of(place: &Place, node: &Service, statistic: &str) -> usize {
 
 #[test]
 fn two_doors_two_workers_and_statistics_elsewhere_and_nothing_personal_anywhere() {
-    let kafka = Kafka::start(1);
+    let (kafka, s3) = (Kafka::start(1), S3::start());
     let (place, mut canaries) = (place_on(&kafka), Canaries::new());
+    let shared = share_in_buckets(&s3, &place);
+    let books = || search::outcomes_at(&shared[0], &place.temporary());
     // History that has closed, from before the machines were.
     let history = place.outputs().join("history");
     let mut generate = quorate();
@@ -113,7 +140,7 @@ fn two_doors_two_workers_and_statistics_elsewhere_and_nothing_personal_anywhere(
     std::fs::write(&history, succeed(&mut generate).stdout).unwrap();
     place.print(&["import", history.to_str().unwrap(), "--more-follows"]);
     canary::import(&place, &mut canaries);
-    let imported = books(&place)["received"];
+    let imported = books()["received"];
 
     let query = place.start_node("query", "query");
     let workers = ["first", "second"].map(|name| place.start_node(name, "worker"));
@@ -137,7 +164,7 @@ fn two_doors_two_workers_and_statistics_elsewhere_and_nothing_personal_anywhere(
         shares.iter().all(|status| status["partitions"] == PARTITIONS / 2)
     });
     until("everything is committed", || {
-        let books = books(&place);
+        let books = books();
         let of = |name: &str| books.get(name).copied().unwrap_or(0);
         of("received") > imported + sent
             && workers.iter().all(|worker| worker.operator("/status").json()["backlog_frames"] == 0)
@@ -160,10 +187,14 @@ fn two_doors_two_workers_and_statistics_elsewhere_and_nothing_personal_anywhere(
     assert!(refused.contains("2 workers"), "{refused}");
 
     doors.into_iter().chain(workers).chain([query]).for_each(Service::stop);
-    let books = books(&place);
+    let books = books();
     let of = |name: &str| books.get(name).copied().unwrap_or(0);
     assert_eq!(of("received"), of("stored") + of("duplicate") + refusals(&books), "{books:?}");
 
+    for (number, root) in shared.iter().enumerate() {
+        let objects = fetch(root, &place.outputs().join(format!("bucket-{number}")));
+        assert!(objects > 3, "{objects} objects in {root}");
+    }
     let scanner = Scanner::new(canaries.made).unwrap();
     for root in kafka.log_dirs().into_iter().chain([place.root().to_owned()]) {
         let report = search::everything(&root, &scanner);
@@ -253,4 +284,31 @@ fn a_stop_ends_although_the_broker_hangs() {
         books(&place).get("stored").copied().unwrap_or(0) >= 20
     });
     worker.stop();
+}
+
+/// A key in a pipe that nobody writes to: the main thread waits for the system, and no runtime turns.
+#[test]
+fn a_process_that_hangs_is_ended_with_what_it_did_not_finish() {
+    let place = Place::new();
+    let key = place.home().join("pipe");
+    succeed(Command::new("mkfifo").args(["-m", "600"]).arg(&key));
+    place.configure("keyring", "key_encryption_key", key.to_str().unwrap());
+    let mut command = place.command(&["run"]);
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let threads = format!("/proc/{}/task", process.id());
+    until("signals are listened to", || {
+        let mut threads = std::fs::read_dir(&threads).unwrap().flatten();
+        threads.any(|thread| {
+            std::fs::read_to_string(thread.path().join("comm"))
+                .is_ok_and(|name| name == "signals\n")
+        })
+    });
+    let begun = Instant::now();
+    succeed(Command::new("sh").args(["-c", &format!("kill -TERM {}", process.id())]));
+    until("it ends", || process.try_wait().unwrap().is_some());
+    let output = process.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("stopping") && said.contains("not finished: the start"), "{said}");
+    assert!(begun.elapsed() > Duration::from_secs(39), "what may still get on is waited for");
 }
