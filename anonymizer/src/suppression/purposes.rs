@@ -2,7 +2,7 @@
 
 use arrow::array::Array;
 use proptest::prelude::*;
-use schemas::Tally;
+use schemas::{Note, Tally};
 
 use super::tests::{ADDRESS, AGENT, Door, OTHER, SERIAL, serial, visitor};
 use super::*;
@@ -64,11 +64,16 @@ fn what_rests_on_a_purpose_that_was_taken_does_not_come_in() {
     door.take("a", "devices", &serial(SERIAL), &["agreed"]);
     let frame = door.gate.seal(door.full(&[SERIAL, OTHER], true), Tally::default()).unwrap();
     assert_eq!((frame.header().rows, frame.header().tally.suppressed), (2, 0));
+    let counted = frame.header().tally.clone();
     let now = door.rows(door.full(&[SERIAL, OTHER], true));
-    for batch in [&door.opened(before), &door.opened(frame), &now] {
+    let (before, sealed) = (door.opened(before), door.opened(frame));
+    for batch in [&before, &sealed, &now] {
         assert_eq!(told(batch), [vec![0, 1], vec![1], vec![0, 1]]);
-        assert!(batch.tally().notes.values().sum::<u64>() > 0, "{:?}", batch.tally());
     }
+    for tally in [before.tally(), &counted, now.tally()] {
+        assert!(tally.notes.get(&Note::Nulled).is_some_and(|count| *count > 0), "{tally:?}");
+    }
+    assert!(sealed.tally().notes.is_empty(), "counted once, where it was left out");
 
     door.take("b", "devices", &serial(SERIAL), &["improve"]);
     let batch = door.rows(door.full(&[SERIAL, OTHER], true));
