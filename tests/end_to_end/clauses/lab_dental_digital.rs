@@ -44,6 +44,9 @@ fn both() -> Value {
 }
 
 fn history(scene: &mut Scene) {
+    let mut event = use_of("a4:5e:60:00:01:00", "viewer", "E002", &both());
+    event["time"] = json!(noon(FORGOTTEN).to_string());
+    scene.import(&[event]);
     let events: Vec<Value> = (0..MANY)
         .map(|number| {
             let mut event =
@@ -54,9 +57,6 @@ fn history(scene: &mut Scene) {
         })
         .collect();
     scene.import(&events);
-    let mut event = use_of("a4:5e:60:00:01:00", "viewer", "E002", &both());
-    event["time"] = json!(noon(FORGOTTEN).to_string());
-    scene.import(&[event]);
 }
 
 fn purposes(scene: &mut Scene) {

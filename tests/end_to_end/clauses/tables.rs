@@ -46,14 +46,16 @@ fn files(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// What each commit that added rows says of itself.
+/// What each commit that is still in the log says of itself.
 pub(super) fn manifests(folder: &Path) -> Vec<Value> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder.join("_delta_log")).expect("a Delta table") {
+    let listed = std::fs::read_dir(folder.join("_delta_log"));
+    for entry in listed.into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "json") {
-            let text = std::fs::read_to_string(path).unwrap();
-            let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            // A checkpoint may take its place meanwhile.
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             found.extend(lines.filter_map(|line| line.get("commitInfo")?.get("quorate").cloned()));
         }
     }
