@@ -248,8 +248,9 @@ fn ct_4_addresses_become_countries() {
     let rows = rows.iter().filter(|row| row["period_start"].as_str().unwrap().starts_with(day));
     let shown: Vec<(&Value, &Value)> =
         rows.map(|row| (&row["country"], &row["visitors"])).collect();
-    // Those of Germany are too few, and another group may be hidden so that they cannot be reckoned.
-    assert!(shown.contains(&(&json!("DK"), &json!(25))), "{shown:?}");
+    // Those of Germany are too few, and one of the others may be hidden so that they cannot be reckoned.
+    let seen = |country: &str| shown.contains(&(&json!(country), &json!(25)));
+    assert!(seen("DK") || seen("NO"), "{shown:?}");
     assert!(shown.iter().all(|(country, _)| **country != "DE"), "{shown:?}");
     run.assert_nothing_found();
 }

@@ -192,7 +192,7 @@ fn answers(scene: &mut Scene) {
 #[test]
 fn ci_1_use_of_devices_is_recorded_with_category_purpose_and_basis() {
     let run = run();
-    let row = run.one("device_usage", "program", "endo");
+    let row = run.one("device_usage", "error", "E042");
     for (column, value) in [
         ("product", json!("x1")),
         ("version", json!("3.8")),

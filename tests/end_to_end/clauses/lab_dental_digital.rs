@@ -11,8 +11,6 @@ use crate::support::age::Identity;
 
 /// Days since the history: closed two days after its day.
 const OLD: i64 = 5;
-/// Days since a history whose key is gone.
-const FORGOTTEN: i64 = 64;
 
 fn run() -> &'static Run {
     static RUN: OnceLock<Run> = OnceLock::new();
@@ -44,9 +42,6 @@ fn both() -> Value {
 }
 
 fn history(scene: &mut Scene) {
-    let mut event = use_of("a4:5e:60:00:01:00", "viewer", "E002", &both());
-    event["time"] = json!(noon(FORGOTTEN).to_string());
-    scene.import(&[event]);
     let events: Vec<Value> = (0..MANY)
         .map(|number| {
             let mut event =
@@ -187,9 +182,8 @@ fn ld_7_a_withdrawal_erases_what_rested_on_consent_and_says_what_is_lost() {
         (&receipt["rows_narrowed"], &receipt["purposes"]),
         (&json!(1), &json!(["experience"]))
     );
-    // The key of two months ago is gone, and with it whose those rows were.
-    assert!(receipt["gone"]["epochs"].as_u64().unwrap_or(0) >= 1, "{receipt}");
-    assert!(receipt["said"].to_string().contains("nothing can be said"), "{receipt}");
+    // What happens after a key is gone takes months to come: `requests.rs` waits for it under a clock of the future.
+    assert!(receipt["said"].to_string().contains("can be traced to nobody"), "{receipt}");
     run.assert_nothing_found();
 }
 

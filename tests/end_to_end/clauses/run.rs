@@ -232,11 +232,21 @@ impl Scene {
     /// `quorate subject …`, which must succeed; its receipt.
     #[track_caller]
     pub(super) fn request(&self, arguments: &[&str], identifier: &str) -> Value {
+        self.settle();
         let output = self.subject(arguments, identifier);
         self.note_versions();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {error}");
         serde_json::from_slice(&output.stdout).expect("a receipt is JSON")
+    }
+
+    /// Waits until all that was taken is in the tables: a request acts on it there, and not on its way.
+    fn settle(&self) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while self.service().operator("/status").json()["backlog_frames"] != 0 {
+            assert!(std::time::Instant::now() < deadline, "what was sent is not committed");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 
     /// Everything that a contributor is told who asks what is stored, decrypted as they would.
