@@ -1,6 +1,6 @@
 //! A service under one company's package: what is sent to it, and what came out when it stopped.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -62,6 +62,8 @@ pub(super) struct Scene {
     folder: PathBuf,
     secrets: Vec<(&'static str, String)>,
     answers: Vec<Vec<u8>>,
+    /// Events that were accepted.
+    taken: Cell<u64>,
     versions: RefCell<BTreeMap<String, BTreeSet<String>>>,
     kept: BTreeMap<&'static str, Value>,
 }
@@ -102,7 +104,8 @@ impl Scene {
         let place = Place::with_policy(&folder);
         let (secrets, answers, kept) = (Vec::new(), Vec::new(), BTreeMap::new());
         let versions = RefCell::default();
-        Self { place, service: None, folder, secrets, answers, versions, kept }
+        let taken = Cell::new(0);
+        Self { place, service: None, folder, secrets, answers, taken, versions, kept }
     }
 
     /// A text that nobody else could have made up; at the end it is looked for everywhere.
@@ -140,6 +143,7 @@ impl Scene {
     }
 
     pub(super) fn start(&mut self) {
+        self.taken.set(self.ended());
         self.service = Some(self.place.start());
     }
 
@@ -160,7 +164,7 @@ impl Scene {
         let target = format!("/v1/events?site={SITE}");
         let to = self.service().events;
         let answer = http::send(to, "POST", &target, &headers, events.to_string().as_bytes());
-        self.answers.push(answer.bytes.clone());
+        self.take(&answer);
         answer
     }
 
@@ -186,7 +190,7 @@ impl Scene {
         headers.extend(from.headers.iter().map(|(name, value)| (*name, value.as_str())));
         let to = self.service().events;
         let answer = http::send(to, "POST", "/v1/events", &headers, events.to_string().as_bytes());
-        self.answers.push(answer.bytes.clone());
+        self.take(&answer);
         answer
     }
 
@@ -243,10 +247,23 @@ impl Scene {
     /// Waits until all that was taken is in the tables: a request acts on it there, and not on its way.
     fn settle(&self) {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while self.service().operator("/status").json()["backlog_frames"] != 0 {
+        while self.ended() < self.taken.get() {
             assert!(std::time::Instant::now() < deadline, "what was sent is not committed");
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
+    }
+
+    /// Events that were accepted and ended, by the books.
+    fn ended(&self) -> u64 {
+        let books = search::outcomes(&self.place.data());
+        let ends = ["stored", "duplicate", "expired", "suppressed"];
+        ends.iter().filter_map(|name| books.get(*name)).sum()
+    }
+
+    fn take(&mut self, answer: &Answer) {
+        self.answers.push(answer.bytes.clone());
+        let accepted = answer.json()["accepted"].as_u64().unwrap_or(0);
+        self.taken.set(self.taken.get() + accepted);
     }
 
     /// Everything that a contributor is told who asks what is stored, decrypted as they would.
@@ -276,6 +293,7 @@ impl Scene {
         let name = file.to_str().unwrap();
         let receipt = self.request(&["rectify", "--family", family, "--events", name], identifier);
         std::fs::remove_file(&file).unwrap();
+        self.taken.set(self.taken.get() + 1);
         receipt
     }
 
