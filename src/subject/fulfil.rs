@@ -30,9 +30,12 @@ pub(crate) async fn fulfil(
     subject: Subject,
     hands: &mut impl Hands,
 ) -> anyhow::Result<Receipt> {
-    if wish.can_be_undone() && !requests.is_shared() {
-        // What is on its way would be kept out, and could not be brought back.
-        hands.drain().await.context("what came before the request could not be committed")?;
+    if matches!(wish, Wish::Export { .. }) || !requests.is_shared() {
+        // What is on its way has no row yet that could be told, counted or brought back, perhaps not even a key.
+        let drained = hands.drain().await;
+        if wish.needs_all_rows() {
+            drained.context("what came before the request could not be committed")?;
+        }
     }
     let asking = Arc::clone(requests);
     let asked = tokio::task::spawn_blocking(move || {

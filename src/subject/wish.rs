@@ -81,14 +81,16 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// Whether rows are set apart for it, and may come back.
+    /// Whether it is about rows that may be on their way still, and would be missing: what is kept out cannot be brought back.
+    /// Nobody waits to be erased for what cannot be committed.
     #[must_use]
-    pub fn can_be_undone(&self) -> bool {
+    pub fn needs_all_rows(&self) -> bool {
         match self {
             Self::Entry { kind, window_days, .. } => {
                 *kind == RequestKind::Restrict || window_days.is_some()
             }
-            Self::Export { .. } | Self::Rectify { .. } | Self::Restore => false,
+            Self::Export { .. } => true,
+            Self::Rectify { .. } | Self::Restore => false,
         }
     }
 
