@@ -28,7 +28,7 @@ fn run() -> &'static Run {
         analyses(&mut scene);
         images(&mut scene);
         rights(&mut scene);
-        let views = scene.statistic("page_views", &[]);
+        let views = scene.statistic("consent", &[]);
         scene.keep("views", views.into());
         scene.end()
     })

@@ -135,6 +135,8 @@ fn rights(scene: &mut Scene) {
     scene.hide_connection(&visitor);
     let view = |page: &str| json!({ "type": "web", "id": page, "name": "pageview", "url": format!("https://shop.example/{page}"), "consent": { "website": true } });
     accepted(&scene.browse(&visitor, &view("before")), 1);
+    let told = scene.access("web", &visitor.identifier());
+    scene.keep("before", told["rows"][0]["page"].clone());
     let withdrawn = scene.request(&["withdraw", "--family", "web"], &visitor.identifier());
     scene.keep("withdrawn", withdrawn);
     accepted(&scene.browse(&visitor, &view("after")), 1);
@@ -197,7 +199,7 @@ fn ci_1_use_of_devices_is_recorded_with_category_purpose_and_basis() {
         ("product", json!("x1")),
         ("version", json!("3.8")),
         ("duration", json!(14_200)),
-        ("error", json!("E042")),
+        ("program", json!("endo")),
         ("country", json!("DK")),
     ] {
         assert_eq!(row[column], value);
@@ -272,6 +274,7 @@ fn ci_5_everybody_may_see_correct_erase_restrict_and_withdraw() {
     for page in ["/before", "/after"] {
         assert!(run.having("web", "page", page).is_empty(), "{page} rested on consent");
     }
+    assert_eq!(run.kept("before"), "/before");
     let withdrawn = run.kept("withdrawn");
     assert_eq!(
         (&withdrawn["rows_narrowed"], &withdrawn["purposes"]),

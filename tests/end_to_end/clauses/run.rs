@@ -147,7 +147,15 @@ impl Scene {
         self.service = Some(self.place.start());
     }
 
-    pub(super) fn service(&self) -> &Service {
+    /// Starts the service once more, with a clock that is ahead by this span.
+    pub(super) fn start_ahead(&mut self, span: &str) {
+        if let Some(service) = self.service.take() {
+            service.stop();
+        }
+        self.service = Some(self.place.start_with(&["run", "--ahead", span], &[]));
+    }
+
+    fn service(&self) -> &Service {
         self.service.as_ref().expect("the service was started")
     }
 
