@@ -240,7 +240,7 @@ mod tests {
     fn words_paths_and_hashes_are_no_runs() {
         for text in [
             "https://www.example.com/blog/2024/05/how-we-measure-what-people-do-with-our-scanner/comments/page/2",
-            "/Users/Downloads/Reports/2024/FinalVersionOfTheReport/Chapter1/AppendixB/Figures/Overview12",
+            "/Files/Downloads/Reports/2024/FinalVersionOfTheReport/Chapter1/AppendixB/Figures/Overview12",
             "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a089f86d081884c7d659a2feaa0c55ad015",
             "ThisIsAVeryLongNameInCamelCaseThatSomebodyGaveToAnEventWithoutThinkingOfWhoReadsIt",
             "this_is_a_very_long_name_in_snake_case_that_somebody_gave_to_an_event_without_thinking_2024",
