@@ -122,6 +122,24 @@ fn a_visitor_who_took_a_purpose_is_counted_without_it() {
     assert_eq!(filled(&door.rows(view(&door)), "tag"), [0, 1]);
 }
 
+/// Under the key of another day the list knows no pseudonym of the visitor: what comes over the connection tells.
+#[test]
+fn a_visitor_who_took_a_purpose_is_known_in_epochs_to_come() {
+    let door = Door::new();
+    door.take("a", "web", &visitor(ADDRESS, AGENT), &["agreed"]);
+    let later = NOW.plus(5 * schemas::time::DAY_MS);
+    let mut values = vec![Value::Null; web::FIELDS];
+    values[web::TAG] = Value::Index(0);
+    let mut builder = RawBuilder::new(&door.bench.package, crate::fixture::WEB);
+    for agent in [AGENT, "another"] {
+        let event = RawEvent { time: later, received: later, ..event(&values) };
+        builder.append(&event, &door.visit(ADDRESS, agent, later));
+    }
+    let batch = door.gate.anonymize(builder.finish(), &origin(), later).unwrap();
+    assert_eq!(filled(&batch, "tag"), [1]);
+    assert_eq!(filled(&batch, "contributor"), [0, 1]);
+}
+
 #[test]
 fn frames_are_sealed_again_without_what_was_taken() {
     let door = Door::new();
