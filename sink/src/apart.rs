@@ -173,7 +173,7 @@ impl Sink {
     ///
     /// # Errors
     ///
-    /// As [`Sink::erase`]; [`SinkError::Arrange`] for rows with other columns than the table's.
+    /// As [`Sink::erase`]; [`SinkError::Damaged`] for rows with other columns than the table's.
     pub async fn put_back(
         &mut self,
         family: usize,
