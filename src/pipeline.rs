@@ -2,6 +2,7 @@
 //!
 //! One task owns the tables, so commits, compaction, removal and release never meet.
 
+mod asking;
 mod damage;
 mod holds;
 mod others;
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use transport::{Log, LogError, Partition, Position};
 
+pub(crate) use self::asking::Asking;
 use self::damage::{Damage, Gone};
 use self::others::Others;
 pub(crate) use self::patience::{Patience, Stage};

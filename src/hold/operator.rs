@@ -7,22 +7,21 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::Posted;
-use crate::pipeline::Request;
+use crate::pipeline::{Asking, Request};
 use crate::subject::operator::{Token, refusal};
 
 #[derive(Clone)]
 struct Holds {
     token: Arc<Token>,
-    /// Weak: the worker ends when nobody can ask it anything any more.
-    worker: mpsc::WeakSender<Request>,
+    worker: Asking,
 }
 
 /// The route.
 pub(crate) fn router(token: Arc<Token>, worker: &mpsc::Sender<Request>) -> Router {
-    let holds = Holds { token, worker: worker.downgrade() };
+    let holds = Holds { token, worker: Asking::of(worker) };
     Router::new().route("/hold", post(answer)).with_state(holds)
 }
 
@@ -31,29 +30,19 @@ async fn answer(
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Response {
-    if !holds.token.opens(&headers) {
-        return refusal(StatusCode::UNAUTHORIZED, "the token in the data folder is needed");
+    if let Some(refusal) = holds.token.refuses(&headers) {
+        return refusal;
     }
     // The parser's own words may quote what it read: they end here.
     let Ok(posted) = serde_json::from_slice::<Posted>(&body) else {
         return refusal(StatusCode::BAD_REQUEST, "not a request");
     };
-    match holds.ask(posted).await {
+    match holds.worker.ask(|done| Request::Hold(posted, done)).await {
         Some(Ok(answer)) => Json(answer).into_response(),
         Some(Err(why)) => refusal(StatusCode::BAD_REQUEST, &why),
         None => refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             "this process has no worker, or it stops: ask the one that looks after the tables",
         ),
-    }
-}
-
-impl Holds {
-    async fn ask(&self, posted: Posted) -> Option<Result<serde_json::Value, String>> {
-        let (done, answer) = oneshot::channel();
-        let worker = self.worker.upgrade()?;
-        worker.send(Request::Hold(posted, done)).await.ok()?;
-        drop(worker);
-        answer.await.ok()
     }
 }

@@ -25,14 +25,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use data_encoding::HEXLOWER;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::check::Checker;
 use super::fulfil::{Hands, fulfil, going_on};
 use super::wish::Posted;
 use super::{Asked, EVENTS_BYTES_MAX, Entry, IDENTIFIER_BYTES_MAX, Requests, Stored, Unacceptable};
-use crate::pipeline::Request;
+use crate::pipeline::{Asking, Request};
 
 const TOKEN_BYTES: usize = 32;
 /// How long who asks is kept waiting where another node removes: all of them have to see the list and another key first.
@@ -46,8 +46,7 @@ pub struct Subjects {
     token: Arc<Token>,
     requests: Arc<Requests>,
     checker: Arc<Checker>,
-    /// Weak: the worker ends when nobody can ask it anything any more.
-    worker: mpsc::WeakSender<Request>,
+    worker: Asking,
 }
 
 /// Opens the route to who can read the data folder; gone with its file when dropped.
@@ -75,11 +74,14 @@ impl Token {
         Ok(Self { path, text })
     }
 
-    pub(crate) fn opens(&self, headers: &HeaderMap) -> bool {
+    /// The answer to who does not show it.
+    pub(crate) fn refuses(&self, headers: &HeaderMap) -> Option<Response> {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         let same = aws_lc_rs::constant_time::verify_slices_are_equal;
-        same(given.as_bytes(), self.text.as_bytes()).is_ok()
+        let opens = same(given.as_bytes(), self.text.as_bytes()).is_ok();
+        let why = "the token in the data folder is needed";
+        (!opens).then(|| refusal(StatusCode::UNAUTHORIZED, why))
     }
 }
 
@@ -115,7 +117,7 @@ pub fn router(
 ) -> anyhow::Result<Router> {
     let token = Arc::new(Token::write(token)?);
     let holds = crate::hold::operator::router(Arc::clone(&token), worker);
-    let subjects = Subjects { token, requests, checker, worker: worker.downgrade() };
+    let subjects = Subjects { token, requests, checker, worker: Asking::of(worker) };
     let limit = DefaultBodyLimit::max(2 * (IDENTIFIER_BYTES_MAX + EVENTS_BYTES_MAX));
     let own = Router::new()
         .route("/subject", post(answer))
@@ -131,8 +133,8 @@ async fn answer(
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Response {
-    if !subjects.token.opens(&headers) {
-        return refusal(StatusCode::UNAUTHORIZED, "the token in the data folder is needed");
+    if let Some(refusal) = subjects.token.refuses(&headers) {
+        return refusal;
     }
     // The parser's own words may quote what it read: they end here.
     let Ok(mut posted) = serde_json::from_slice::<Posted>(&body) else {
@@ -205,11 +207,8 @@ async fn export(
 
 impl Subjects {
     async fn entries(&self, headers: &HeaderMap) -> Result<Vec<Entry>, Response> {
-        if !self.token.opens(headers) {
-            return Err(refusal(
-                StatusCode::UNAUTHORIZED,
-                "the token in the data folder is needed",
-            ));
+        if let Some(refusal) = self.token.refuses(headers) {
+            return Err(refusal);
         }
         let requests = Arc::clone(&self.requests);
         let looked = move || requests.refresh().map(|()| requests.entries());
@@ -219,26 +218,18 @@ impl Subjects {
             .flatten()
             .map_err(|error| refusal(StatusCode::SERVICE_UNAVAILABLE, &format!("{error:#}")))
     }
-
-    /// Asks the worker of this process; none if there is none, or it failed.
-    async fn ask_worker<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
-        let (done, answer) = oneshot::channel();
-        let worker = self.worker.upgrade()?;
-        worker.send(ask(done)).await.ok()?;
-        drop(worker);
-        answer.await.ok()
-    }
 }
 
 impl Hands for Subjects {
     async fn drain(&mut self) -> anyhow::Result<()> {
-        self.ask_worker(Request::Drain)
+        self.worker
+            .ask(Request::Drain)
             .await
             .context("the worker could not do it: see the log lines")
     }
 
     async fn stored(&mut self, family: usize, own: HashSet<[u8; 16]>) -> anyhow::Result<Stored> {
-        let answer = self.ask_worker(|done| Request::Stored { family, own, done }).await;
+        let answer = self.worker.ask(|done| Request::Stored { family, own, done }).await;
         let answer = answer
             .context("this process has no worker, which alone can read rows: ask one that has")?;
         answer.map_err(anyhow::Error::msg)
@@ -247,7 +238,7 @@ impl Hands for Subjects {
     async fn settle(&mut self, asked: &Asked) -> anyhow::Result<()> {
         let until = Instant::now() + SHARED_WAIT;
         loop {
-            let asked_here = self.ask_worker(Request::Remove).await;
+            let asked_here = self.worker.ask(Request::Remove).await;
             if !self.requests.is_shared() {
                 return asked_here.with_context(|| going_on(asked));
             }
